@@ -1,0 +1,84 @@
+// swift-tools-version: 6.1
+import PackageDescription
+
+let swiftSettings: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .unsafeFlags(["-warnings-as-errors"]),
+]
+
+// SwiftPM builds C at -O2 in release mode already; contraction is off so that every ISA rounds where
+// the source says it does (quantization must equal bitsandbytes bit for bit).
+let cSettings: [CSetting] = [
+    .unsafeFlags(["-Wall", "-Wextra", "-Werror", "-ffp-contract=off"])
+]
+
+let package = Package(
+    name: "lorikeet",
+    products: [
+        .executable(name: "lorikeet", targets: ["lorikeet"]),
+        .library(name: "LorikeetQuant", targets: ["LorikeetQuant"]),
+        .library(name: "LorikeetRuntime", targets: ["LorikeetRuntime"]),
+        .library(name: "LorikeetAdapters", targets: ["LorikeetAdapters"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+    ],
+    targets: [
+        .target(
+            name: "QuantKernels", path: "Sources/Quant/Kernels", cSettings: cSettings),
+        .target(
+            name: "LorikeetQuant", dependencies: ["QuantKernels"], path: "Sources/Quant",
+            exclude: ["Kernels"], swiftSettings: swiftSettings),
+        .target(
+            name: "LorikeetRuntime",
+            dependencies: [
+                "LorikeetQuant", "COpenBLAS",
+                .product(name: "OrderedCollections", package: "swift-collections"),
+            ],
+            path: "Sources/Runtime", swiftSettings: swiftSettings),
+        .target(
+            name: "LorikeetAdapters",
+            dependencies: [
+                "LorikeetQuant", "LorikeetRuntime", "CLAPACKE", "CZstd",
+                .product(name: "Crypto", package: "swift-crypto"),
+            ],
+            path: "Sources/Adapters", swiftSettings: swiftSettings),
+        .executableTarget(
+            name: "lorikeet",
+            dependencies: [
+                "LorikeetQuant", "LorikeetRuntime", "LorikeetAdapters",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Sources/cli", swiftSettings: swiftSettings),
+        .systemLibrary(
+            name: "COpenBLAS", path: "Sources/COpenBLAS", pkgConfig: "openblas",
+            providers: [.apt(["libopenblas-dev"])]),
+        .systemLibrary(
+            name: "CLAPACKE", path: "Sources/CLAPACKE", pkgConfig: "lapacke",
+            providers: [.apt(["liblapacke-dev"])]),
+        .systemLibrary(
+            name: "CZstd", path: "Sources/CZstd", pkgConfig: "libzstd",
+            providers: [.apt(["libzstd-dev"])]),
+        .target(
+            name: "TestSupport", dependencies: ["LorikeetQuant", "LorikeetRuntime"],
+            path: "Tests/TestSupport", swiftSettings: swiftSettings),
+        .testTarget(
+            name: "QuantTests", dependencies: ["LorikeetQuant", "QuantKernels", "TestSupport"],
+            path: "Tests/QuantTests", swiftSettings: swiftSettings),
+        .testTarget(
+            name: "RuntimeTests", dependencies: ["LorikeetQuant", "LorikeetRuntime", "TestSupport"],
+            path: "Tests/RuntimeTests", swiftSettings: swiftSettings),
+        .testTarget(
+            name: "AdaptersTests",
+            dependencies: ["LorikeetQuant", "LorikeetRuntime", "LorikeetAdapters", "TestSupport"],
+            path: "Tests/AdaptersTests", swiftSettings: swiftSettings),
+        .testTarget(
+            name: "CLITests",
+            dependencies: ["LorikeetQuant", "LorikeetRuntime", "LorikeetAdapters", "TestSupport", "lorikeet"],
+            path: "Tests/CLITests", swiftSettings: swiftSettings),
+    ]
+)

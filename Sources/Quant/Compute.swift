@@ -1,0 +1,22 @@
+public import QuantKernels
+
+/// What computations run on: one instruction set's kernels, a pool of threads, and their scratch.
+public final class Compute: Sendable {
+    /// The kernels.
+    public let kernels: quant_kernels
+    /// The threads.
+    public let pool: ThreadPool
+    private let scratches: [Buffer<Float>]
+
+    /// - Parameters:
+    ///   - threads: how many threads; nil for one a core.
+    ///   - instructionSet: whose kernels.
+    public init(threads: Int? = nil, instructionSet: InstructionSet = .current) {
+        kernels = instructionSet.kernels
+        pool = ThreadPool(threads: threads)
+        scratches = (0..<pool.count).map { _ in Buffer(Int(QUANT_MATMUL_SCRATCH)) }
+    }
+
+    /// The kernels' scratch of one thread of the pool.
+    public func scratch(_ thread: Int) -> UnsafeMutablePointer<Float> { scratches[thread].pointer }
+}

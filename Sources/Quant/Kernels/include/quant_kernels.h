@@ -1,0 +1,92 @@
+// The arithmetic of 4-bit weights, one table of functions per instruction set.
+//
+// Swift owns memory, threads and preconditions: pointers come checked, no function here allocates,
+// prints or fails. `scalar.c` is the definition of every function; the other tables agree with it
+// (bit for bit where a comment says "exact", else to fp32 rounding of a reordered sum).
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// How the weights of a matrix are stored.
+typedef enum { QUANT_F32 = 0, QUANT_F16 = 1, QUANT_BF16 = 2, QUANT_4BIT = 3 } quant_type;
+
+// A weight matrix W [rows, columns], row-major, in memory that somebody else owns.
+//
+// 4-bit weights are in bitsandbytes' layout: element i of the flattened matrix is the high nibble
+// of data[i / 2] when i is even and the low one when i is odd; block b covers elements
+// [b * block_size, (b + 1) * block_size), so blocks cross rows, and the last one may be short:
+//
+//   w[i] = codebook[code(i)] * absmax[i / block_size]
+typedef struct {
+  quant_type type;
+  const void *data;
+  const float *absmax;    // [ceil(rows * columns / block_size)], 4-bit only
+  const float *codebook;  // [16], 4-bit only
+  size_t rows, columns;
+  size_t block_size;  // a power of two, 4-bit only
+} quant_matrix;
+
+// Floats that matmul and matmul_backward want as scratch, whatever the shape.
+enum { QUANT_MATMUL_SCRATCH = 64 * 512 };
+
+typedef struct quant_kernels {
+  const char *isa;  // "scalar", "avx2", "avx512"
+
+  // --- The format (exact) ---
+
+  // Quantizes x[n]: absmax[b] and codes as bitsandbytes gives them. n odd: the pad code is that of 0.
+  // midpoints[15] are the boundaries between neighbouring values, ascending, and order[16] the code
+  // of each interval; codes are packed two a byte, high nibble first.
+  void (*quantize)(const float *x, size_t n, size_t block_size, const float *midpoints,
+                   const uint8_t *order, uint8_t *packed, float *absmax);
+  // out[0..<count] = flattened elements first..<first + count of w, any type.
+  void (*dequantize_f32)(const quant_matrix *w, size_t first, size_t count, float *out);
+  // The same, rounded to bf16 (nearest even).
+  void (*dequantize_bf16)(const quant_matrix *w, size_t first, size_t count, uint16_t *out);
+  // Float conversions: IEEE half and bfloat16 to and from fp32, nearest even.
+  void (*f32_from_f16)(const uint16_t *x, size_t n, float *out);
+  void (*f32_from_bf16)(const uint16_t *x, size_t n, float *out);
+  void (*f16_from_f32)(const float *x, size_t n, uint16_t *out);
+  void (*bf16_from_f32)(const float *x, size_t n, uint16_t *out);
+
+  // --- Products with a weight matrix, fp32 arithmetic ---
+
+  // y[r] = sum_k w[r, k] x[k] for row_begin <= r < row_end.
+  void (*matvec)(const quant_matrix *w, const float *x, size_t row_begin, size_t row_end, float *y);
+  // Y = X Wᵀ: y[m * ldy + r] = sum_k x[m * ldx + k] w[r, k] for row_begin <= r < row_end, m < M.
+  void (*matmul)(const quant_matrix *w, const float *x, size_t M, size_t ldx, size_t row_begin,
+                 size_t row_end, float *y, size_t ldy, float *scratch);
+  // dX (+)= dY W: dx[m * ldx + k] = sum_r dy[m * ldy + r] w[r, k] for col_begin <= k < col_end;
+  // added to what dx holds when accumulate is not 0.
+  void (*matmul_backward)(const quant_matrix *w, const float *dy, size_t M, size_t ldy,
+                          size_t col_begin, size_t col_end, float *dx, size_t ldx, int accumulate,
+                          float *scratch);
+
+  // --- Vectors, fp32 ---
+
+  float (*dot)(const float *x, const float *y, size_t n);
+  void (*axpy)(float a, const float *x, size_t n, float *y);  // y += a x
+  // x = softmax(scale * x): returns log(sum(exp(scale * x))) of what x held.
+  float (*softmax)(float *x, size_t n, float scale);
+  // h = silu(gate) * up
+  void (*swiglu)(const float *gate, const float *up, size_t n, float *h);
+  // dgate, dup from dh; dgate may alias gate and dup may alias up.
+  void (*swiglu_backward)(const float *gate, const float *up, const float *dh, size_t n,
+                          float *dgate, float *dup);
+  // y = x / rms(x) * weight, rms(x) = sqrt(mean(x²) + epsilon); returns 1 / rms(x). y may alias x.
+  float (*rmsnorm)(const float *x, const float *weight, size_t n, float epsilon, float *y);
+} quant_kernels;
+
+extern const quant_kernels quant_kernels_scalar;
+
+// Tables this machine can run, scalar first, best last; returns how many were written (at most max).
+size_t quant_kernels_supported(const quant_kernels **tables, size_t max);
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,207 @@
+// The definition of every kernel: plain loops, nothing clever. Tests compare the others to this.
+#include <math.h>
+#include <string.h>
+
+#include "quant_kernels.h"
+
+static float f32_of_bf16(uint16_t x) {
+  uint32_t bits = (uint32_t)x << 16;
+  float value;
+  memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+static uint16_t bf16_of_f32(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  if ((bits & 0x7fffffff) > 0x7f800000) return (uint16_t)(bits >> 16 | 0x40);  // NaN stays NaN
+  return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+static float f32_of_f16(uint16_t x) {
+  uint32_t sign = (uint32_t)(x & 0x8000) << 16, exponent = x >> 10 & 31, fraction = x & 0x3ff;
+  uint32_t bits;
+  float value;
+  if (exponent == 31) {
+    bits = sign | 0x7f800000 | fraction << 13;
+  } else if (exponent == 0) {  // zero or subnormal: fraction * 2^-24, exact in fp32
+    value = (float)fraction * 0x1p-24f;
+    return sign ? -value : value;
+  } else {
+    bits = sign | (exponent + 112) << 23 | fraction << 13;
+  }
+  memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+static uint16_t f16_of_f32(float x) {
+  uint32_t bits;
+  memcpy(&bits, &x, sizeof bits);
+  uint16_t sign = bits >> 16 & 0x8000;
+  bits &= 0x7fffffff;
+  if (bits > 0x7f800000) return (uint16_t)(sign | 0x7e00 | (bits >> 13 & 0x3ff));
+  if (bits >= 0x477ff000) return sign | 0x7c00;  // rounds past the largest half
+  if (bits < 0x38800000) {                       // below the smallest normal half
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return sign | (uint16_t)nearbyintf(value * 0x1p24f);
+  }
+  bits += 0xfff + (bits >> 13 & 1);
+  return sign | (uint16_t)((bits - 0x38000000) >> 13);
+}
+
+static float element(const quant_matrix *w, size_t i) {
+  switch (w->type) {
+    case QUANT_F32:
+      return ((const float *)w->data)[i];
+    case QUANT_F16:
+      return f32_of_f16(((const uint16_t *)w->data)[i]);
+    case QUANT_BF16:
+      return f32_of_bf16(((const uint16_t *)w->data)[i]);
+    case QUANT_4BIT:
+      break;
+  }
+  uint8_t pair = ((const uint8_t *)w->data)[i / 2];
+  return w->codebook[i % 2 ? pair & 15 : pair >> 4] * w->absmax[i / w->block_size];
+}
+
+static void quantize(const float *x, size_t n, size_t block_size, const float *midpoints,
+                     const uint8_t *order, uint8_t *packed, float *absmax) {
+  memset(packed, 0, (n + 1) / 2);
+  for (size_t begin = 0; begin < n; begin += block_size) {
+    size_t count = n - begin < block_size ? n - begin : block_size;
+    float largest = 0;
+    for (size_t i = 0; i < count; i++) {
+      float magnitude = fabsf(x[begin + i]);
+      if (magnitude > largest) largest = magnitude;
+    }
+    // bitsandbytes divides a short last block, and multiplies a full one by the reciprocal; only
+    // the short one stores the clamped absmax.
+    float clamped = largest > 1e-38f ? largest : 1e-38f;
+    float reciprocal = 1 / clamped;
+    absmax[begin / block_size] = count < block_size ? clamped : largest;
+    for (size_t i = 0; i < count; i++) {
+      float scaled = count < block_size ? x[begin + i] / clamped : x[begin + i] * reciprocal;
+      scaled = scaled > 1 ? 1 : scaled < -1 ? -1 : scaled;
+      int interval = 0;
+      for (int m = 0; m < 15; m++) interval += midpoints[m] < scaled;
+      packed[(begin + i) / 2] |= order[interval] << ((begin + i) % 2 ? 0 : 4);
+    }
+  }
+  if (n % 2) {
+    int interval = 0;
+    for (int m = 0; m < 15; m++) interval += midpoints[m] < 0;
+    packed[n / 2] |= order[interval];
+  }
+}
+
+static void dequantize_f32(const quant_matrix *w, size_t first, size_t count, float *out) {
+  for (size_t i = 0; i < count; i++) out[i] = element(w, first + i);
+}
+
+static void dequantize_bf16(const quant_matrix *w, size_t first, size_t count, uint16_t *out) {
+  for (size_t i = 0; i < count; i++) out[i] = bf16_of_f32(element(w, first + i));
+}
+
+static void f32_from_f16(const uint16_t *x, size_t n, float *out) {
+  for (size_t i = 0; i < n; i++) out[i] = f32_of_f16(x[i]);
+}
+
+static void f32_from_bf16(const uint16_t *x, size_t n, float *out) {
+  for (size_t i = 0; i < n; i++) out[i] = f32_of_bf16(x[i]);
+}
+
+static void f16_from_f32(const float *x, size_t n, uint16_t *out) {
+  for (size_t i = 0; i < n; i++) out[i] = f16_of_f32(x[i]);
+}
+
+static void bf16_from_f32(const float *x, size_t n, uint16_t *out) {
+  for (size_t i = 0; i < n; i++) out[i] = bf16_of_f32(x[i]);
+}
+
+static void matvec(const quant_matrix *w, const float *x, size_t row_begin, size_t row_end,
+                   float *y) {
+  for (size_t r = row_begin; r < row_end; r++) {
+    float sum = 0;
+    for (size_t k = 0; k < w->columns; k++) sum += element(w, r * w->columns + k) * x[k];
+    y[r] = sum;
+  }
+}
+
+static void matmul(const quant_matrix *w, const float *x, size_t M, size_t ldx, size_t row_begin,
+                   size_t row_end, float *y, size_t ldy, float *scratch) {
+  (void)scratch;
+  for (size_t m = 0; m < M; m++) matvec(w, x + m * ldx, row_begin, row_end, y + m * ldy);
+}
+
+static void matmul_backward(const quant_matrix *w, const float *dy, size_t M, size_t ldy,
+                            size_t col_begin, size_t col_end, float *dx, size_t ldx, int accumulate,
+                            float *scratch) {
+  (void)scratch;
+  for (size_t m = 0; m < M; m++) {
+    for (size_t k = col_begin; k < col_end; k++) {
+      float sum = accumulate ? dx[m * ldx + k] : 0;
+      for (size_t r = 0; r < w->rows; r++) {
+        sum += dy[m * ldy + r] * element(w, r * w->columns + k);
+      }
+      dx[m * ldx + k] = sum;
+    }
+  }
+}
+
+static float dot(const float *x, const float *y, size_t n) {
+  float sum = 0;
+  for (size_t i = 0; i < n; i++) sum += x[i] * y[i];
+  return sum;
+}
+
+static void axpy(float a, const float *x, size_t n, float *y) {
+  for (size_t i = 0; i < n; i++) y[i] += a * x[i];
+}
+
+static float softmax(float *x, size_t n, float scale) {
+  float largest = -INFINITY, sum = 0;
+  for (size_t i = 0; i < n; i++) largest = fmaxf(largest, scale * x[i]);
+  for (size_t i = 0; i < n; i++) sum += x[i] = expf(scale * x[i] - largest);
+  for (size_t i = 0; i < n; i++) x[i] /= sum;
+  return largest + logf(sum);
+}
+
+static void swiglu(const float *gate, const float *up, size_t n, float *h) {
+  for (size_t i = 0; i < n; i++) h[i] = gate[i] / (1 + expf(-gate[i])) * up[i];
+}
+
+static void swiglu_backward(const float *gate, const float *up, const float *dh, size_t n,
+                            float *dgate, float *dup) {
+  for (size_t i = 0; i < n; i++) {
+    float g = gate[i], u = up[i], sigmoid = 1 / (1 + expf(-g));
+    dgate[i] = dh[i] * u * sigmoid * (1 + g * (1 - sigmoid));
+    dup[i] = dh[i] * g * sigmoid;
+  }
+}
+
+static float rmsnorm(const float *x, const float *weight, size_t n, float epsilon, float *y) {
+  float scale = 1 / sqrtf(dot(x, x, n) / (float)n + epsilon);
+  for (size_t i = 0; i < n; i++) y[i] = x[i] * scale * weight[i];
+  return scale;
+}
+
+const quant_kernels quant_kernels_scalar = {
+    .isa = "scalar",
+    .quantize = quantize,
+    .dequantize_f32 = dequantize_f32,
+    .dequantize_bf16 = dequantize_bf16,
+    .f32_from_f16 = f32_from_f16,
+    .f32_from_bf16 = f32_from_bf16,
+    .f16_from_f32 = f16_from_f32,
+    .bf16_from_f32 = bf16_from_f32,
+    .matvec = matvec,
+    .matmul = matmul,
+    .matmul_backward = matmul_backward,
+    .dot = dot,
+    .axpy = axpy,
+    .softmax = softmax,
+    .swiglu = swiglu,
+    .swiglu_backward = swiglu_backward,
+    .rmsnorm = rmsnorm,
+};

@@ -1,0 +1,104 @@
+public import QuantKernels
+
+/// A frozen weight matrix [rows, columns] in memory that is mapped or owned elsewhere.
+///
+/// One type for every way weights are stored, so that a layer does not care whether its base is
+/// quantized: the kernels read the packed form directly.
+public struct WeightMatrix: @unchecked Sendable {
+    // Unchecked: the memory is never written while a matrix refers to it, and `owners` keep it.
+
+    /// The kernels' view of it.
+    public let raw: quant_matrix
+    private let owners: [AnyObject]
+
+    /// Output features.
+    public var rows: Int { raw.rows }
+    /// Input features.
+    public var columns: Int { raw.columns }
+    /// Whether the weights are 4-bit codes.
+    public var isQuantized: Bool { raw.type == QUANT_4BIT }
+
+    /// Views row-major floats: `type` is `QUANT_F32`, `QUANT_F16` or `QUANT_BF16`.
+    ///
+    /// - Parameter owner: what keeps `data` alive.
+    public init(
+        floats data: UnsafeRawPointer, type: quant_type, rows: Int, columns: Int, owner: AnyObject
+    ) {
+        precondition(type != QUANT_4BIT, "4-bit weights need absmax and a codebook")
+        raw = quant_matrix(
+            type: type, data: data, absmax: nil, codebook: nil, rows: rows, columns: columns,
+            block_size: 64)
+        owners = [owner]
+    }
+
+    /// Views packed 4-bit weights.
+    ///
+    /// - Parameters:
+    ///   - packed: two codes a byte, high nibble first, in memory that `owner` keeps alive.
+    ///   - absmax: one scale a block, decoded if it was double-quantized.
+    ///   - codebook: the format's 16 values.
+    public init(
+        packed: UnsafeRawPointer, absmax: Buffer<Float>, codebook: Buffer<Float>, blockSize: Int,
+        rows: Int, columns: Int, owner: AnyObject
+    ) {
+        precondition(codebook.count == 16, "a 4-bit codebook has 16 values, not \(codebook.count)")
+        precondition(
+            blockSize > 0 && blockSize & (blockSize - 1) == 0, "block size \(blockSize)")
+        precondition(
+            absmax.count == (rows * columns + blockSize - 1) / blockSize,
+            "\(absmax.count) scales for \(rows) × \(columns) in blocks of \(blockSize)")
+        raw = quant_matrix(
+            type: QUANT_4BIT, data: packed, absmax: UnsafePointer(absmax.pointer),
+            codebook: UnsafePointer(codebook.pointer), rows: rows, columns: columns,
+            block_size: blockSize)
+        owners = [owner, absmax, codebook]
+    }
+
+    /// Writes row `index` as fp32: `output` has `columns` elements.
+    public func row(_ index: Int, into output: UnsafeMutablePointer<Float>, on compute: Compute) {
+        precondition(index >= 0 && index < rows, "row \(index) of \(rows)")
+        withUnsafePointer(to: raw) {
+            compute.kernels.dequantize_f32($0, index * columns, columns, output)
+        }
+    }
+
+    /// Y = X Wᵀ.
+    ///
+    /// - Parameters:
+    ///   - x: [count, columns]
+    ///   - y: [count, rows]
+    public func multiply(
+        _ x: UnsafePointer<Float>, count: Int, into y: UnsafeMutablePointer<Float>,
+        on compute: Compute
+    ) {
+        // 16 rows are a panel of the kernels: a split between two would compute it twice.
+        compute.pool.split(rows, by: 16) { thread, begin, end in
+            withUnsafePointer(to: raw) { w in
+                if count == 1 {
+                    compute.kernels.matvec(w, x, begin, end, y)
+                } else {
+                    compute.kernels.matmul(
+                        w, x, count, columns, begin, end, y, rows, compute.scratch(thread))
+                }
+            }
+        }
+    }
+
+    /// dX = dY W, or dX += dY W.
+    ///
+    /// - Parameters:
+    ///   - dy: [count, rows]
+    ///   - dx: [count, columns]
+    public func multiplyBackward(
+        _ dy: UnsafePointer<Float>, count: Int, into dx: UnsafeMutablePointer<Float>,
+        accumulate: Bool, on compute: Compute
+    ) {
+        compute.pool.split(columns, by: 64) { thread, begin, end in
+            withUnsafePointer(to: raw) { w in
+                compute.kernels.matmul_backward(
+                    w, dy, count, rows, begin, end, dx, columns, accumulate ? 1 : 0,
+                    compute.scratch(thread))
+            }
+        }
+    }
+}

@@ -1,0 +1,29 @@
+/// A tensor of a checkpoint: its name, type, shape and mapped bytes.
+public struct Tensor: @unchecked Sendable {
+    // Unchecked: the bytes are mapped read-only, and `owner` keeps them.
+
+    /// The name in its file.
+    public let name: String
+    /// How an element, or a block of elements, is stored.
+    public let type: TensorType
+    /// Outermost dimension first, as PyTorch writes it; empty for a scalar.
+    public let shape: [Int]
+    /// The stored bytes.
+    public let bytes: UnsafeRawBufferPointer
+    /// What keeps the bytes mapped.
+    public let owner: AnyObject
+
+    /// Creates a view of `bytes`.
+    public init(
+        name: String, type: TensorType, shape: [Int], bytes: UnsafeRawBufferPointer, owner: AnyObject
+    ) {
+        self.name = name
+        self.type = type
+        self.shape = shape
+        self.bytes = bytes
+        self.owner = owner
+    }
+
+    /// The number of elements.
+    public var count: Int { shape.reduce(1, *) }
+}

@@ -1,0 +1,44 @@
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#endif
+
+/// A file mapped read-only into memory; pages are shared with every process that maps it.
+public final class MappedFile: @unchecked Sendable {
+    // Unchecked: the mapping is read-only and lives exactly as long as this object.
+
+    /// The path it was opened from.
+    public let path: String
+    /// The whole file.
+    public let bytes: UnsafeRawBufferPointer
+
+    /// Maps the file at `path`; an empty file maps to an empty buffer.
+    public init(path: String) throws {
+        self.path = path
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else {
+            throw LorikeetError(
+                errno == ENOENT ? .notFound : .io, path, "cannot open: \(String(cString: strerror(errno)))")
+        }
+        defer { close(descriptor) }
+        var status = stat()
+        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+            throw LorikeetError(.io, path, "not a regular file")
+        }
+        let count = Int(status.st_size)
+        guard count > 0 else {
+            bytes = UnsafeRawBufferPointer(start: nil, count: 0)
+            return
+        }
+        guard let base = mmap(nil, count, PROT_READ, MAP_SHARED, descriptor, 0), base != MAP_FAILED
+        else {
+            throw LorikeetError(.io, path, "cannot map: \(String(cString: strerror(errno)))")
+        }
+        bytes = UnsafeRawBufferPointer(start: base, count: count)
+    }
+
+    deinit {
+        if let base = bytes.baseAddress { munmap(UnsafeMutableRawPointer(mutating: base), bytes.count) }
+    }
+}

@@ -1,0 +1,28 @@
+public import LorikeetQuant
+
+/// The low-rank term of one linear layer: y += scale · B (A x), PEFT's convention.
+public struct LowRankDelta: Sendable {
+    /// `lora_A` [rank, in]
+    public let a: Buffer<Float>
+    /// `lora_B` [out, rank]
+    public let b: Buffer<Float>
+    /// r
+    public let rank: Int
+    /// alpha / r, or alpha / √r for rsLoRA.
+    public let scale: Float
+
+    /// Creates a term; the factors' counts say the layer's width.
+    public init(a: Buffer<Float>, b: Buffer<Float>, rank: Int, scale: Float) {
+        precondition(rank > 0 && a.count % rank == 0 && b.count % rank == 0, "rank \(rank)")
+        self.a = a
+        self.b = b
+        self.rank = rank
+        self.scale = scale
+    }
+}
+
+/// What a model needs to know of an adapter; methods, files and training are no concern of its.
+public protocol LowRankDeltas: Sendable {
+    /// The term of the layer at `path`, or nil where the adapter leaves it alone.
+    func delta(at path: ModulePath) -> LowRankDelta?
+}
