@@ -64,7 +64,8 @@ let package = Package(
             name: "CZstd", path: "Sources/CZstd", pkgConfig: "libzstd",
             providers: [.apt(["libzstd-dev"])]),
         .target(
-            name: "TestSupport", dependencies: ["LorikeetQuant", "LorikeetRuntime"],
+            name: "TestSupport",
+            dependencies: ["LorikeetQuant", "LorikeetRuntime"],
             path: "Tests/TestSupport", swiftSettings: swiftSettings),
         .testTarget(
             name: "QuantTests", dependencies: ["LorikeetQuant", "QuantKernels", "TestSupport"],
