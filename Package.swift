@@ -38,6 +38,7 @@ let package = Package(
             dependencies: [
                 "LorikeetQuant", "COpenBLAS",
                 .product(name: "OrderedCollections", package: "swift-collections"),
+                .product(name: "HeapModule", package: "swift-collections"),
             ],
             path: "Sources/Runtime", swiftSettings: swiftSettings),
         .target(
