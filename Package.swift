@@ -70,7 +70,7 @@ let package = Package(
             path: "Tests/TestSupport", swiftSettings: swiftSettings),
         .testTarget(
             name: "QuantTests", dependencies: ["LorikeetQuant", "QuantKernels", "TestSupport"],
-            path: "Tests/QuantTests", swiftSettings: swiftSettings),
+            path: "Tests/QuantTests", resources: [.copy("Resources")], swiftSettings: swiftSettings),
         .testTarget(
             name: "RuntimeTests", dependencies: ["LorikeetQuant", "LorikeetRuntime", "TestSupport"],
             path: "Tests/RuntimeTests", swiftSettings: swiftSettings),
