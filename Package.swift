@@ -36,7 +36,7 @@ let package = Package(
         .target(
             name: "LorikeetRuntime",
             dependencies: [
-                "LorikeetQuant", "COpenBLAS",
+                "LorikeetQuant", "QuantKernels", "COpenBLAS",
                 .product(name: "OrderedCollections", package: "swift-collections"),
             ],
             path: "Sources/Runtime", swiftSettings: swiftSettings),
