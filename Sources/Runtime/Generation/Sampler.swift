@@ -1,5 +1,6 @@
 import HeapModule
 public import LorikeetQuant
+import QuantKernels
 
 #if canImport(Glibc)
 import Glibc

@@ -29,6 +29,8 @@ public struct TokenizerFiles: Sendable {
     }
 
     /// The tokenizer.
+    ///
+    /// - Throws: `.notFound` without a tokenizer.json, and what `Tokenizer` throws.
     public func tokenizer() throws -> Tokenizer {
         guard let json = try json("tokenizer.json") else {
             throw LorikeetError(
@@ -36,7 +38,15 @@ public struct TokenizerFiles: Sendable {
                 advice: "Put the model's tokenizer.json into the folder.")
         }
         return try Tokenizer(
-            json: json, configuration: json_("tokenizer_config.json"), source: path + "/tokenizer.json")
+            json: json, configuration: self.json("tokenizer_config.json"),
+            source: path + "/tokenizer.json")
+    }
+
+    /// The chat template; nil when the model has none.
+    public func chatTemplate() throws -> ChatTemplate? {
+        try ChatTemplate(
+            template: files["chat_template.jinja"].map { String(decoding: $0, as: UTF8.self) },
+            configuration: json("tokenizer_config.json"), name: path)
     }
 
     private func json(_ name: String) throws -> JSON? {
