@@ -74,7 +74,8 @@ let package = Package(
             path: "Tests/QuantTests", resources: [.copy("Resources")], swiftSettings: swiftSettings),
         .testTarget(
             name: "RuntimeTests", dependencies: ["LorikeetQuant", "LorikeetRuntime", "TestSupport"],
-            path: "Tests/RuntimeTests", swiftSettings: swiftSettings),
+            path: "Tests/RuntimeTests", resources: [.copy("Resources")],
+            swiftSettings: swiftSettings),
         .testTarget(
             name: "AdaptersTests",
             dependencies: ["LorikeetQuant", "LorikeetRuntime", "LorikeetAdapters", "TestSupport"],
