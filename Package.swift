@@ -70,7 +70,8 @@ let package = Package(
             name: "QuantTests", dependencies: ["LorikeetQuant", "QuantKernels", "TestSupport"],
             path: "Tests/QuantTests", swiftSettings: swiftSettings),
         .testTarget(
-            name: "RuntimeTests", dependencies: ["LorikeetQuant", "LorikeetRuntime", "TestSupport"],
+            name: "RuntimeTests",
+            dependencies: ["LorikeetQuant", "QuantKernels", "LorikeetRuntime", "TestSupport"],
             path: "Tests/RuntimeTests", swiftSettings: swiftSettings),
         .testTarget(
             name: "AdaptersTests",
