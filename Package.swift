@@ -8,10 +8,11 @@ let swiftSettings: [SwiftSetting] = [
     .unsafeFlags(["-warnings-as-errors"]),
 ]
 
-// SwiftPM builds C at -O2 in release mode already; contraction is off so that every ISA rounds where
-// the source says it does (quantization must equal bitsandbytes bit for bit).
+// The kernels are optimized in debug builds too: tests of a real model run through them. Contraction is
+// off so that every ISA rounds where the source says it does (quantization must equal bitsandbytes
+// bit for bit).
 let cSettings: [CSetting] = [
-    .unsafeFlags(["-Wall", "-Wextra", "-Werror", "-ffp-contract=off"])
+    .unsafeFlags(["-O2", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off"])
 ]
 
 let package = Package(
@@ -68,7 +69,7 @@ let package = Package(
             path: "Tests/TestSupport", swiftSettings: swiftSettings),
         .testTarget(
             name: "QuantTests", dependencies: ["LorikeetQuant", "QuantKernels", "TestSupport"],
-            path: "Tests/QuantTests", swiftSettings: swiftSettings),
+            path: "Tests/QuantTests", resources: [.copy("Resources")], swiftSettings: swiftSettings),
         .testTarget(
             name: "RuntimeTests",
             dependencies: ["LorikeetQuant", "QuantKernels", "LorikeetRuntime", "TestSupport"],
