@@ -44,7 +44,7 @@ let package = Package(
         .target(
             name: "LorikeetAdapters",
             dependencies: [
-                "LorikeetQuant", "LorikeetRuntime", "CLAPACKE", "CZstd",
+                "LorikeetQuant", "LorikeetRuntime", "COpenBLAS", "CLAPACKE", "CZstd",
                 .product(name: "Crypto", package: "swift-crypto"),
             ],
             path: "Sources/Adapters", swiftSettings: swiftSettings),
@@ -77,7 +77,8 @@ let package = Package(
         .testTarget(
             name: "AdaptersTests",
             dependencies: ["LorikeetQuant", "LorikeetRuntime", "LorikeetAdapters", "TestSupport"],
-            path: "Tests/AdaptersTests", swiftSettings: swiftSettings),
+            path: "Tests/AdaptersTests", resources: [.copy("Resources")],
+            swiftSettings: swiftSettings),
         .testTarget(
             name: "CLITests",
             dependencies: ["LorikeetQuant", "LorikeetRuntime", "LorikeetAdapters", "TestSupport", "lorikeet"],
