@@ -73,7 +73,8 @@ let package = Package(
         .testTarget(
             name: "RuntimeTests",
             dependencies: ["LorikeetQuant", "QuantKernels", "LorikeetRuntime", "TestSupport"],
-            path: "Tests/RuntimeTests", swiftSettings: swiftSettings),
+            path: "Tests/RuntimeTests", resources: [.copy("Resources")],
+            swiftSettings: swiftSettings),
         .testTarget(
             name: "AdaptersTests",
             dependencies: ["LorikeetQuant", "LorikeetRuntime", "LorikeetAdapters", "TestSupport"],

@@ -41,11 +41,14 @@ public struct NestedAbsmax: Sendable, Equatable {
     }
 
     /// The scales that the kernels multiply by.
-    public func decoded() -> Buffer<Float> {
+    ///
+    /// - Parameter map: the 256 values of the codes, where a file brings its own.
+    public func decoded(through map: [Float] = DynamicMap.values) -> Buffer<Float> {
+        precondition(map.count == 256, "a map of \(map.count) values for 8-bit codes")
         let absmax = Buffer<Float>(codes.count)
         for block in codes.indices {
             let scaled =
-                DynamicMap.values[Int(codes[block])] * nestedAbsmax[block / Self.blockSize]
+                map[Int(codes[block])] * nestedAbsmax[block / Self.blockSize]
             absmax[block] = scaled + offset
         }
         return absmax
