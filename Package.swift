@@ -73,7 +73,8 @@ let package = Package(
             name: "QuantTests", dependencies: ["LorikeetQuant", "QuantKernels", "TestSupport"],
             path: "Tests/QuantTests", resources: [.copy("Resources")], swiftSettings: swiftSettings),
         .testTarget(
-            name: "RuntimeTests", dependencies: ["LorikeetQuant", "LorikeetRuntime", "TestSupport"],
+            name: "RuntimeTests",
+            dependencies: ["LorikeetQuant", "QuantKernels", "LorikeetRuntime", "TestSupport"],
             path: "Tests/RuntimeTests", resources: [.copy("Resources")],
             swiftSettings: swiftSettings),
         .testTarget(
