@@ -45,6 +45,7 @@ let package = Package(
             dependencies: [
                 "LorikeetQuant", "LorikeetRuntime", "CLAPACKE", "CZstd",
                 .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "OrderedCollections", package: "swift-collections"),
             ],
             path: "Sources/Adapters", swiftSettings: swiftSettings),
         .executableTarget(
@@ -75,7 +76,8 @@ let package = Package(
         .testTarget(
             name: "AdaptersTests",
             dependencies: ["LorikeetQuant", "LorikeetRuntime", "LorikeetAdapters", "TestSupport"],
-            path: "Tests/AdaptersTests", swiftSettings: swiftSettings),
+            path: "Tests/AdaptersTests", resources: [.copy("Resources")],
+            swiftSettings: swiftSettings),
         .testTarget(
             name: "CLITests",
             dependencies: ["LorikeetQuant", "LorikeetRuntime", "LorikeetAdapters", "TestSupport", "lorikeet"],
