@@ -36,7 +36,7 @@ let package = Package(
         .target(
             name: "LorikeetRuntime",
             dependencies: [
-                "LorikeetQuant", "COpenBLAS",
+                "LorikeetQuant", "QuantKernels", "COpenBLAS",
                 .product(name: "OrderedCollections", package: "swift-collections"),
             ],
             path: "Sources/Runtime", swiftSettings: swiftSettings),
@@ -69,10 +69,11 @@ let package = Package(
             path: "Tests/TestSupport", swiftSettings: swiftSettings),
         .testTarget(
             name: "QuantTests", dependencies: ["LorikeetQuant", "QuantKernels", "TestSupport"],
-            path: "Tests/QuantTests", swiftSettings: swiftSettings),
+            path: "Tests/QuantTests", resources: [.copy("Resources")], swiftSettings: swiftSettings),
         .testTarget(
             name: "RuntimeTests", dependencies: ["LorikeetQuant", "LorikeetRuntime", "TestSupport"],
-            path: "Tests/RuntimeTests", swiftSettings: swiftSettings),
+            path: "Tests/RuntimeTests", resources: [.copy("Resources")],
+            swiftSettings: swiftSettings),
         .testTarget(
             name: "AdaptersTests",
             dependencies: ["LorikeetQuant", "LorikeetRuntime", "LorikeetAdapters", "TestSupport"],
