@@ -47,6 +47,7 @@ let package = Package(
             dependencies: [
                 "LorikeetQuant", "LorikeetRuntime", "COpenBLAS", "CLAPACKE", "CZstd",
                 .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "OrderedCollections", package: "swift-collections"),
             ],
             path: "Sources/Adapters", swiftSettings: swiftSettings),
         .executableTarget(
