@@ -44,9 +44,9 @@ public struct TokenizerFiles: Sendable {
 
     /// The chat template; nil when the model has none.
     public func chatTemplate() throws -> ChatTemplate? {
-        try ChatTemplate(
-            template: files["chat_template.jinja"].map { String(decoding: $0, as: UTF8.self) },
-            configuration: json("tokenizer_config.json"), name: path)
+        try ChatTemplate.choose(
+            files["chat_template.jinja"].map { String(decoding: $0, as: UTF8.self) },
+            configuration: json("tokenizer_config.json"), folder: path)
     }
 
     private func json(_ name: String) throws -> JSON? {
