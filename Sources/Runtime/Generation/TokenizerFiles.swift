@@ -37,9 +37,11 @@ public struct TokenizerFiles: Sendable {
                 .notFound, path, "there is no tokenizer.json",
                 advice: "Put the model's tokenizer.json into the folder.")
         }
-        return try Tokenizer(
-            json: json, configuration: self.json("tokenizer_config.json"),
-            source: path + "/tokenizer.json")
+        var tokenizer = try Tokenizer(json: json, source: path + "/tokenizer.json")
+        if let configuration = try self.json("tokenizer_config.json") {
+            try tokenizer.apply(configuration: configuration, source: path + "/tokenizer_config.json")
+        }
+        return tokenizer
     }
 
     /// The chat template; nil when the model has none.
