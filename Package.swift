@@ -8,10 +8,11 @@ let swiftSettings: [SwiftSetting] = [
     .unsafeFlags(["-warnings-as-errors"]),
 ]
 
-// SwiftPM builds C at -O2 in release mode already; contraction is off so that every ISA rounds where
-// the source says it does (quantization must equal bitsandbytes bit for bit).
+// The kernels are optimized in debug builds too: tests of a real model run through them. Contraction is
+// off so that every ISA rounds where the source says it does (quantization must equal bitsandbytes
+// bit for bit).
 let cSettings: [CSetting] = [
-    .unsafeFlags(["-Wall", "-Wextra", "-Werror", "-ffp-contract=off"])
+    .unsafeFlags(["-O2", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off"])
 ]
 
 let package = Package(
@@ -36,7 +37,7 @@ let package = Package(
         .target(
             name: "LorikeetRuntime",
             dependencies: [
-                "LorikeetQuant", "COpenBLAS",
+                "LorikeetQuant", "QuantKernels", "COpenBLAS",
                 .product(name: "OrderedCollections", package: "swift-collections"),
             ],
             path: "Sources/Runtime", swiftSettings: swiftSettings),
@@ -68,10 +69,12 @@ let package = Package(
             path: "Tests/TestSupport", swiftSettings: swiftSettings),
         .testTarget(
             name: "QuantTests", dependencies: ["LorikeetQuant", "QuantKernels", "TestSupport"],
-            path: "Tests/QuantTests", swiftSettings: swiftSettings),
+            path: "Tests/QuantTests", resources: [.copy("Resources")], swiftSettings: swiftSettings),
         .testTarget(
-            name: "RuntimeTests", dependencies: ["LorikeetQuant", "LorikeetRuntime", "TestSupport"],
-            path: "Tests/RuntimeTests", swiftSettings: swiftSettings),
+            name: "RuntimeTests",
+            dependencies: ["LorikeetQuant", "QuantKernels", "LorikeetRuntime", "TestSupport"],
+            path: "Tests/RuntimeTests", resources: [.copy("Resources")],
+            swiftSettings: swiftSettings),
         .testTarget(
             name: "AdaptersTests",
             dependencies: ["LorikeetQuant", "LorikeetRuntime", "LorikeetAdapters", "TestSupport"],

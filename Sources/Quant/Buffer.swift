@@ -31,7 +31,10 @@ public final class Buffer<Element: BitwiseCopyable>: @unchecked Sendable {
         set { pointer[index] = newValue }
     }
 
-    /// The elements as a buffer pointer.
+    /// A copy of the elements.
+    public var array: [Element] { withExtendedLifetime(self) { Array(elements) } }
+
+    /// The elements as a buffer pointer; it does not keep the buffer alive.
     public var elements: UnsafeMutableBufferPointer<Element> {
         UnsafeMutableBufferPointer(start: pointer, count: count)
     }

@@ -20,7 +20,12 @@ public struct WeightMatrix: @unchecked Sendable {
 
     /// Views row-major floats: `type` is `QUANT_F32`, `QUANT_F16` or `QUANT_BF16`.
     ///
-    /// - Parameter owner: what keeps `data` alive.
+    /// - Parameters:
+    ///   - data: rows × columns elements.
+    ///   - type: what they are.
+    ///   - rows: output features.
+    ///   - columns: input features.
+    ///   - owner: what keeps `data` alive.
     public init(
         floats data: UnsafeRawPointer, type: quant_type, rows: Int, columns: Int, owner: AnyObject
     ) {
@@ -37,6 +42,10 @@ public struct WeightMatrix: @unchecked Sendable {
     ///   - packed: two codes a byte, high nibble first, in memory that `owner` keeps alive.
     ///   - absmax: one scale a block, decoded if it was double-quantized.
     ///   - codebook: the format's 16 values.
+    ///   - blockSize: weights a scale; a power of two.
+    ///   - rows: output features.
+    ///   - columns: input features.
+    ///   - owner: what keeps `packed` alive.
     public init(
         packed: UnsafeRawPointer, absmax: Buffer<Float>, codebook: Buffer<Float>, blockSize: Int,
         rows: Int, columns: Int, owner: AnyObject
@@ -66,7 +75,9 @@ public struct WeightMatrix: @unchecked Sendable {
     ///
     /// - Parameters:
     ///   - x: [count, columns]
+    ///   - count: rows of X.
     ///   - y: [count, rows]
+    ///   - compute: what to run on.
     public func multiply(
         _ x: UnsafePointer<Float>, count: Int, into y: UnsafeMutablePointer<Float>,
         on compute: Compute
@@ -88,7 +99,10 @@ public struct WeightMatrix: @unchecked Sendable {
     ///
     /// - Parameters:
     ///   - dy: [count, rows]
+    ///   - count: rows of dY.
     ///   - dx: [count, columns]
+    ///   - accumulate: whether the product is added to what `dx` holds.
+    ///   - compute: what to run on.
     public func multiplyBackward(
         _ dy: UnsafePointer<Float>, count: Int, into dx: UnsafeMutablePointer<Float>,
         accumulate: Bool, on compute: Compute

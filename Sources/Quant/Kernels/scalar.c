@@ -24,6 +24,7 @@ static float f32_of_f16(uint16_t x) {
   float value;
   if (exponent == 31) {
     bits = sign | 0x7f800000 | fraction << 13;
+    if (fraction) bits |= 0x400000;  // a signalling NaN becomes quiet
   } else if (exponent == 0) {  // zero or subnormal: fraction * 2^-24, exact in fp32
     value = (float)fraction * 0x1p-24f;
     return sign ? -value : value;
@@ -65,34 +66,35 @@ static float element(const quant_matrix *w, size_t i) {
   return w->codebook[i % 2 ? pair & 15 : pair >> 4] * w->absmax[i / w->block_size];
 }
 
+// The number of midpoints below s; all of them for NaN, as torch.bucketize has it.
+static int interval(const float *midpoints, float s) {
+  int below = 0;
+  for (int m = 0; m < 15; m++) below += !(midpoints[m] >= s);
+  return below;
+}
+
 static void quantize(const float *x, size_t n, size_t block_size, const float *midpoints,
                      const uint8_t *order, uint8_t *packed, float *absmax) {
   memset(packed, 0, (n + 1) / 2);
   for (size_t begin = 0; begin < n; begin += block_size) {
     size_t count = n - begin < block_size ? n - begin : block_size;
-    float largest = 0;
+    float largest = 0;  // NaN once there is one
     for (size_t i = 0; i < count; i++) {
       float magnitude = fabsf(x[begin + i]);
-      if (magnitude > largest) largest = magnitude;
+      if (magnitude > largest || isnan(magnitude)) largest = magnitude;
     }
     // bitsandbytes divides a short last block, and multiplies a full one by the reciprocal; only
     // the short one stores the clamped absmax.
-    float clamped = largest > 1e-38f ? largest : 1e-38f;
+    float clamped = largest < 1e-38f ? 1e-38f : largest;
     float reciprocal = 1 / clamped;
     absmax[begin / block_size] = count < block_size ? clamped : largest;
     for (size_t i = 0; i < count; i++) {
-      float scaled = count < block_size ? x[begin + i] / clamped : x[begin + i] * reciprocal;
-      scaled = scaled > 1 ? 1 : scaled < -1 ? -1 : scaled;
-      int interval = 0;
-      for (int m = 0; m < 15; m++) interval += midpoints[m] < scaled;
-      packed[(begin + i) / 2] |= order[interval] << ((begin + i) % 2 ? 0 : 4);
+      float s = count < block_size ? x[begin + i] / clamped : x[begin + i] * reciprocal;
+      s = s > 1 ? 1 : s < -1 ? -1 : s;
+      packed[(begin + i) / 2] |= order[interval(midpoints, s)] << ((begin + i) % 2 ? 0 : 4);
     }
   }
-  if (n % 2) {
-    int interval = 0;
-    for (int m = 0; m < 15; m++) interval += midpoints[m] < 0;
-    packed[n / 2] |= order[interval];
-  }
+  if (n % 2) packed[n / 2] |= order[interval(midpoints, 0)];
 }
 
 static void dequantize_f32(const quant_matrix *w, size_t first, size_t count, float *out) {

@@ -40,6 +40,7 @@ typedef struct quant_kernels {
   // --- The format (exact) ---
 
   // Quantizes x[n]: absmax[b] and codes as bitsandbytes gives them. n odd: the pad code is that of 0.
+  // A NaN makes its block's absmax NaN and its codes those of the last interval.
   // midpoints[15] are the boundaries between neighbouring values, ascending, and order[16] the code
   // of each interval; codes are packed two a byte, high nibble first.
   void (*quantize)(const float *x, size_t n, size_t block_size, const float *midpoints,
@@ -83,6 +84,9 @@ typedef struct quant_kernels {
 } quant_kernels;
 
 extern const quant_kernels quant_kernels_scalar;
+#if defined(__x86_64__)
+extern const quant_kernels quant_kernels_avx2;
+#endif
 
 // Tables this machine can run, scalar first, best last; returns how many were written (at most max).
 size_t quant_kernels_supported(const quant_kernels **tables, size_t max);

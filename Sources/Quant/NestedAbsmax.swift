@@ -1,0 +1,61 @@
+/// The scales of a double-quantized tensor: 8 bits each, and one fp32 scale for 256 of them.
+///
+///     absmax[b] = DynamicMap.values[codes[b]] * nestedAbsmax[b / 256] + offset
+public struct NestedAbsmax: Sendable, Equatable {
+    /// How many scales share a nested scale.
+    public static let blockSize = 256
+
+    /// One code a block of weights.
+    public let codes: [UInt8]
+    /// One scale for 256 codes.
+    public let nestedAbsmax: [Float]
+    /// The mean of the scales.
+    public let offset: Float
+
+    /// The parts as a file stores them; counts that do not fit each other trap.
+    public init(codes: [UInt8], nestedAbsmax: [Float], offset: Float) {
+        precondition(
+            nestedAbsmax.count == (codes.count + Self.blockSize - 1) / Self.blockSize,
+            "\(nestedAbsmax.count) nested scales for \(codes.count) scales")
+        self.codes = codes
+        self.nestedAbsmax = nestedAbsmax
+        self.offset = offset
+    }
+
+    /// Quantizes scales, bit for bit as bitsandbytes does on a CPU.
+    public init(quantizing absmax: UnsafeBufferPointer<Float>) {
+        let offset = absmax.isEmpty ? 0 : cascadeMean(absmax)
+        var codes: [UInt8] = []
+        var nestedAbsmax: [Float] = []
+        codes.reserveCapacity(absmax.count)
+        for begin in stride(from: 0, to: absmax.count, by: Self.blockSize) {
+            let end = min(begin + Self.blockSize, absmax.count)
+            let centred = absmax[begin..<end].map { $0 - offset }
+            // NaN is no maximum. The reciprocal of 0 makes NaN of zeros, whose code is 0.
+            let largest = centred.reduce(0) { abs($1) > $0 ? abs($1) : $0 }
+            let reciprocal = 1 / largest
+            nestedAbsmax.append(largest)
+            codes += centred.map { DynamicMap.code(clamp($0 * reciprocal)) }
+        }
+        self.init(codes: codes, nestedAbsmax: nestedAbsmax, offset: offset)
+    }
+
+    /// The scales that the kernels multiply by.
+    ///
+    /// - Parameter map: the 256 values of the codes, where a file brings its own.
+    public func decoded(through map: [Float] = DynamicMap.values) -> Buffer<Float> {
+        precondition(map.count == 256, "a map of \(map.count) values for 8-bit codes")
+        let absmax = Buffer<Float>(codes.count)
+        for block in codes.indices {
+            let scaled =
+                map[Int(codes[block])] * nestedAbsmax[block / Self.blockSize]
+            absmax[block] = scaled + offset
+        }
+        return absmax
+    }
+}
+
+/// `value` in [-1, 1]; NaN stays NaN.
+private func clamp(_ value: Float) -> Float {
+    value > 1 ? 1 : value < -1 ? -1 : value
+}
