@@ -109,8 +109,10 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
                     got: "rank \(delta.rank), A \(delta.a.count), B \(delta.b.count)",
                     advice: "Pass its --rank, and the base it was trained on.")
             }
-            _ = expected.a.elements.update(from: delta.a.elements)
-            _ = expected.b.elements.update(from: delta.b.elements)
+            withExtendedLifetime(delta) {
+                _ = expected.a.elements.update(from: delta.a.elements)
+                _ = expected.b.elements.update(from: delta.b.elements)
+            }
         }
     }
 
