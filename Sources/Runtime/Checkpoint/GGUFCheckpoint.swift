@@ -74,6 +74,7 @@ public struct GGUFCheckpoint: Checkpoint {
                 .mismatch, path, "the tensor \(tensor.name) does not divide into heads",
                 expected: "a multiple of 2 × \(headCount) rows", got: "\(tensor.shape)")
         }
+        guard tensor.count > 0 else { return }
         let headSize = tensor.shape[0] / headCount
         let columns = tensor.shape[1]
         for row in 0..<tensor.shape[0] {
