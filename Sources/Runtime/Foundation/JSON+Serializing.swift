@@ -32,7 +32,7 @@ extension JSON {
                 element.write(to: &output, indent: indent)
             }
         case .object(let members):
-            JSON.writeList(members.elements, "{", "}", to: &output, indent: indent) { member, output, indent in
+            JSON.writeList(members, "{", "}", to: &output, indent: indent) { member, output, indent in
                 JSON.quote(member.key, to: &output)
                 output += (indent == nil ? ":" : ": ").utf8
                 member.value.write(to: &output, indent: indent)
