@@ -39,6 +39,7 @@ let package = Package(
             dependencies: [
                 "LorikeetQuant", "QuantKernels", "COpenBLAS",
                 .product(name: "OrderedCollections", package: "swift-collections"),
+                .product(name: "HeapModule", package: "swift-collections"),
             ],
             path: "Sources/Runtime", swiftSettings: swiftSettings),
         .target(
@@ -46,6 +47,7 @@ let package = Package(
             dependencies: [
                 "LorikeetQuant", "LorikeetRuntime", "COpenBLAS", "CLAPACKE", "CZstd",
                 .product(name: "Crypto", package: "swift-crypto"),
+                .product(name: "OrderedCollections", package: "swift-collections"),
             ],
             path: "Sources/Adapters", swiftSettings: swiftSettings),
         .executableTarget(
@@ -65,7 +67,8 @@ let package = Package(
             name: "CZstd", path: "Sources/CZstd", pkgConfig: "libzstd",
             providers: [.apt(["libzstd-dev"])]),
         .target(
-            name: "TestSupport", dependencies: ["LorikeetQuant", "LorikeetRuntime"],
+            name: "TestSupport",
+            dependencies: ["LorikeetQuant", "LorikeetRuntime"],
             path: "Tests/TestSupport", swiftSettings: swiftSettings),
         .testTarget(
             name: "QuantTests", dependencies: ["LorikeetQuant", "QuantKernels", "TestSupport"],

@@ -108,10 +108,10 @@ public final class InferencePass {
         _ body: (_ hidden: UnsafePointer<Float>, _ count: Int, _ isLast: Bool) -> Void
     ) throws {
         try check(tokens, cache)
-        if cache.capacity > rotary.positions {
-            rotary = RotaryEmbedding(model.configuration, positions: cache.capacity)
-        }
         cache.reserve(tokens.count)
+        if cache.reserved > rotary.positions {
+            rotary = RotaryEmbedding(model.configuration, positions: cache.reserved)
+        }
         for begin in stride(from: 0, to: tokens.count, by: chunk) {
             let piece = tokens[begin..<min(begin + chunk, tokens.count)]
             let batch = Batch(sequences: [.init(start: 0, count: piece.count, cache: cache)])

@@ -11,8 +11,9 @@ public final class KVCache: @unchecked Sendable {
     /// How many positions it holds.
     public private(set) var count = 0
 
+    /// How many positions it has memory for.
+    package private(set) var reserved = 0
     private let width: Int
-    private var reserved = 0
     // One a block: [reserved, keyValueHeads · headSize]
     private var keys: [Buffer<Float>]
     private var values: [Buffer<Float>]

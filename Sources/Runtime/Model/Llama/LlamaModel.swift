@@ -84,3 +84,20 @@ package struct LlamaReader {
             epsilon: configuration.normEpsilon)
     }
 }
+
+extension LlamaModel {
+    /// Maps the weights of `checkpoint`.
+    ///
+    /// - Throws: `LorikeetError` for another architecture, a tensor that is missing, or one whose shape
+    ///   is not what config.json says.
+    public convenience init(checkpoint: any Checkpoint) throws {
+        let configuration = try ModelConfiguration(
+            checkpoint.configuration, source: checkpoint.path)
+        try self.init(
+            configuration,
+            reader: LlamaReader(
+                configuration,
+                weights: { try checkpoint.weights($0, rows: $1, columns: $2) },
+                vector: { try checkpoint.vector($0, count: $1) }))
+    }
+}
