@@ -172,3 +172,22 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
         }
     }
 }
+
+extension TrainableAdapter.Shape {
+    /// The widths of `targets` in every block of `model`.
+    public static func shapes(
+        of targets: [LinearModule], in model: LlamaModel
+    )
+        -> [TrainableAdapter.Shape]
+    {
+        (0..<model.configuration.layerCount).flatMap { layer in
+            targets.compactMap { module in
+                let path = ModulePath(layer: layer, module: module)
+                return model.weight(at: path).map {
+                    TrainableAdapter.Shape(
+                        path: path, inputSize: $0.columns, outputSize: $0.rows)
+                }
+            }
+        }
+    }
+}
