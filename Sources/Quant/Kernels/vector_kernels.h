@@ -216,13 +216,15 @@ typedef struct {
 #if TILE_ROWS == 8
 TILE(1)
 TILE(2)
-TILE(3) TILE(4) TILE(5) TILE(6) TILE(7)
+TILE(3)
+TILE(4) TILE(5) TILE(6) TILE(7)
     TILE(8) static void (*const tiles[TILE_ROWS])(const tile_arguments *) = {
         tile_1, tile_2, tile_3, tile_4, tile_5, tile_6, tile_7, tile_8};
 #else
 TILE(1)
 TILE(2)
-TILE(3) TILE(4) TILE(5) TILE(6) static void (*const tiles[TILE_ROWS])(const tile_arguments *) = {
+TILE(3)
+TILE(4) TILE(5) TILE(6) static void (*const tiles[TILE_ROWS])(const tile_arguments *) = {
     tile_1, tile_2, tile_3, tile_4, tile_5, tile_6};
 #endif
 #undef TILE

@@ -86,7 +86,17 @@ typedef struct quant_kernels {
 extern const quant_kernels quant_kernels_scalar;
 #if defined(__x86_64__)
 extern const quant_kernels quant_kernels_avx2;
+extern const quant_kernels quant_kernels_avx512;
 #endif
+
+// Tells the processor that the caller spins, waiting for another core.
+static inline void quant_pause(void) {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
 
 // Tables this machine can run, scalar first, best last; returns how many were written (at most
 // max).
