@@ -7,6 +7,7 @@
 //   TILE_ROWS, TILE_VECS  the block of C that the registers hold: rows × (TILE_VECS * LANES)
 //   codebook_4bit       16 values in registers, and look-ups
 //   word                LANES 32-bit words, each 8 codes
+//   dot_table, dot_32   32 weights times x, whose even and odd elements are parted in runs of RUN
 //   boundaries          of the quantizer, and quantize_32
 //
 // and after it the table. Everything is static: the compiler sees one file per ISA.
@@ -217,14 +218,15 @@ typedef struct {
 TILE(1)
 TILE(2)
 TILE(3)
-TILE(4) TILE(5) TILE(6) TILE(7)
-    TILE(8) static void (*const tiles[TILE_ROWS])(const tile_arguments *) = {
-        tile_1, tile_2, tile_3, tile_4, tile_5, tile_6, tile_7, tile_8};
+TILE(4)
+TILE(5) TILE(6) TILE(7) TILE(8) static void (*const tiles[TILE_ROWS])(const tile_arguments *) = {
+    tile_1, tile_2, tile_3, tile_4, tile_5, tile_6, tile_7, tile_8};
 #else
 TILE(1)
 TILE(2)
 TILE(3)
-TILE(4) TILE(5) TILE(6) static void (*const tiles[TILE_ROWS])(const tile_arguments *) = {
+TILE(4)
+TILE(5) TILE(6) static void (*const tiles[TILE_ROWS])(const tile_arguments *) = {
     tile_1, tile_2, tile_3, tile_4, tile_5, tile_6};
 #endif
 #undef TILE
@@ -492,56 +494,44 @@ static float rmsnorm(const float *x, const float *weight, size_t n, float epsilo
 
 // --- Matrix × vector ---
 
-// The products of `count` weights, unscaled, with x: lane sums.
-INLINE vec unit_dot(size_t count, codebook_4bit codebook, const uint8_t *codes, const float *even,
-                    const float *odd) {
-  vec evens = v_zero(), odds = v_zero();
-#pragma clang loop unroll(full)
-  for (size_t i = 0; i < count / 2; i += LANES) {
-    vec high, low;
-    look_up_bytes(codebook, codes + i, &high, &low);
-    evens = v_fma(high, v_load(even + i), evens);
-    odds = v_fma(low, v_load(odd + i), odds);
-  }
-  return v_add(evens, odds);
-}
-
-// Codes of a byte are two neighbours: the high nibble's weight is even, the low one's odd. So x is
-// parted into even and odd elements first, and a vector of bytes gives two vectors of indices.
+// A byte's codes are neighbours, the even one in the high nibble, and come apart into different
+// vectors; so x is parted the same way first: even and odd elements of each RUN.
 static void matvec_4bit(const quant_matrix *w, const float *x, size_t row_begin, size_t row_end,
                         float *y) {
-  enum { PART = 4096 };  // 16 KiB of x, parted
-  _Alignas(64) float even[PART / 2], odd[PART / 2];
+  enum { PART = 4096 };  // 16 KiB of x
+  _Alignas(64) float parted[PART];
   size_t K = w->columns;
   int shift = __builtin_ctzll(w->block_size);
+  dot_table table = load_dot_table(w->codebook);
+  for (size_t r = row_begin; r < row_end; r++) y[r] = 0;
   for (size_t k = 0; k < K; k += PART) {
     size_t count = smaller(PART, K - k);
-    for (size_t i = 0; i < count / 2; i++) {
-      even[i] = x[k + 2 * i];
-      odd[i] = x[k + 2 * i + 1];
+    for (size_t i = 0; i < count; i += RUN) {
+      for (size_t j = 0; j < RUN / 2; j++) {
+        parted[i + j] = x[k + i + 2 * j];
+        parted[i + RUN / 2 + j] = x[k + i + 2 * j + 1];
+      }
     }
-    codebook_4bit codebook = load_codebook(w->codebook);
     for (size_t r = row_begin; r < row_end; r++) {
       size_t first = r * K + k;
       const uint8_t *codes = (const uint8_t *)w->data + first / 2;
+      const float *absmax = w->absmax;
       vec sum = v_zero();
       // The scale of a block is applied once to the sum of 64 products (32 where K is no multiple).
-      size_t i = 0;
       if (K % 64 == 0) {
-        for (; i < count; i += 64) {
-          vec part = unit_dot(64, codebook, codes + i / 2, even + i / 2, odd + i / 2);
-          sum = v_fma(v_set(w->absmax[(first + i) >> shift]), part, sum);
+        for (size_t i = 0; i < count; i += 64) {
+          vec part = v_add(dot_32(table, codes + i / 2, parted + i),
+                           dot_32(table, codes + i / 2 + 16, parted + i + 32));
+          sum = v_fma(v_set(absmax[(first + i) >> shift]), part, sum);
+        }
+      } else {
+        for (size_t i = 0; i < count; i += 32) {
+          vec part = dot_32(table, codes + i / 2, parted + i);
+          sum = v_fma(v_set(absmax[(first + i) >> shift]), part, sum);
         }
       }
-      for (; i < count; i += 32) {
-        vec part = unit_dot(32, codebook, codes + i / 2, even + i / 2, odd + i / 2);
-        sum = v_fma(v_set(w->absmax[(first + i) >> shift]), part, sum);
-      }
-      y[r] = (k > 0 ? y[r] : 0) + v_sum(sum);
+      y[r] += v_sum(sum);
     }
-  }
-  if (K == 0) {
-    for (size_t r = row_begin; r < row_end; r++) y[r] = 0;
   }
 }
 

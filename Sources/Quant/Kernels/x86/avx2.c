@@ -159,13 +159,52 @@ V vec look_up_at(codebook_4bit codebook, word words, int at) {
   return look_up(codebook, _mm256_srli_epi32(words, at), _mm256_slli_epi32(words, 28 - at));
 }
 
-// The values of the high and of the low nibbles of LANES bytes.
-V void look_up_bytes(codebook_4bit codebook, const uint8_t *codes, vec *high, vec *low) {
-  // Sign extension leaves the high nibble's fourth bit where the blend looks for it.
-  __m256i pairs = _mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *)codes));
-  *high = look_up(codebook, _mm256_srli_epi32(pairs, 4), pairs);
-  *low = look_up(codebook, pairs, _mm256_slli_epi32(pairs, 28));
+// The values' bytes, for look-ups of 32 codes at once by pshufb: per 8 weights, 3 shuffles (4
+// look-ups and 8 interleavings for 32) instead of 2 look-ups, 2 shifts and a blend (measured at 3.1
+// GHz: 6.7 against 5.9 GB/s of codes and scales).
+typedef struct {
+  __m256i bytes[4];  // bytes[i] holds byte i of each value, in both halves
+} dot_table;
+
+// x is parted into runs of 4 even and 4 odd elements.
+enum { RUN = 8 };
+
+V dot_table load_dot_table(const float *values) {
+  uint8_t bytes[4][16];
+  for (int i = 0; i < 16; i++) {
+    uint32_t bits;
+    memcpy(&bits, values + i, sizeof bits);
+    for (int j = 0; j < 4; j++) bytes[j][i] = (uint8_t)(bits >> (8 * j));
+  }
+  dot_table table;
+  for (int j = 0; j < 4; j++) {
+    table.bytes[j] = _mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)bytes[j]));
+  }
+  return table;
 }
+
+// The products of 32 weights, unscaled, with x, parted: lane sums.
+V vec dot_32(dot_table table, const uint8_t *codes, const float *x) {
+  __m256i both = _mm256_broadcastsi128_si256(_mm_loadu_si128((const void *)codes));
+  // High nibbles, the even elements, in the lower half, low ones in the upper.
+  both = _mm256_srlv_epi32(both, _mm256_setr_epi32(4, 4, 4, 4, 0, 0, 0, 0));
+  __m256i nibbles = _mm256_and_si256(both, _mm256_set1_epi8(15));
+  __m256i byte0 = _mm256_shuffle_epi8(table.bytes[0], nibbles);
+  __m256i byte1 = _mm256_shuffle_epi8(table.bytes[1], nibbles);
+  __m256i byte2 = _mm256_shuffle_epi8(table.bytes[2], nibbles);
+  __m256i byte3 = _mm256_shuffle_epi8(table.bytes[3], nibbles);
+  __m256i low0 = _mm256_unpacklo_epi8(byte0, byte1), high0 = _mm256_unpacklo_epi8(byte2, byte3);
+  __m256i low1 = _mm256_unpackhi_epi8(byte0, byte1), high1 = _mm256_unpackhi_epi8(byte2, byte3);
+  vec w0 = _mm256_castsi256_ps(_mm256_unpacklo_epi16(low0, high0));
+  vec w1 = _mm256_castsi256_ps(_mm256_unpackhi_epi16(low0, high0));
+  vec w2 = _mm256_castsi256_ps(_mm256_unpacklo_epi16(low1, high1));
+  vec w3 = _mm256_castsi256_ps(_mm256_unpackhi_epi16(low1, high1));
+  vec first = v_fma(w2, v_load(x + 16), v_mul(w0, v_load(x)));
+  vec second = v_fma(w3, v_load(x + 24), v_mul(w1, v_load(x + 8)));
+  return v_add(first, second);
+}
+
+// --- Quantization ---
 
 // The boundaries as a binary search tree: node i has children 2i and 2i + 1, and 8 + i below them.
 typedef struct {

@@ -129,11 +129,19 @@ V vec look_up_at(codebook_4bit codebook, word words, unsigned at) {
   return _mm512_permutexvar_ps(_mm512_srli_epi32(words, at), codebook);
 }
 
-// The values of the high and of the low nibbles of LANES bytes.
-V void look_up_bytes(codebook_4bit codebook, const uint8_t *codes, vec *high, vec *low) {
+typedef codebook_4bit dot_table;
+
+// x is parted into runs of 16 even and 16 odd elements.
+enum { RUN = 32 };
+
+V dot_table load_dot_table(const float *values) { return load_codebook(values); }
+
+// The products of 32 weights, unscaled, with x, parted: lane sums.
+V vec dot_32(dot_table table, const uint8_t *codes, const float *x) {
   __m512i pairs = _mm512_cvtepu8_epi32(_mm_loadu_si128((const void *)codes));
-  *high = _mm512_permutexvar_ps(_mm512_srli_epi32(pairs, 4), codebook);
-  *low = _mm512_permutexvar_ps(pairs, codebook);
+  vec even = _mm512_permutexvar_ps(_mm512_srli_epi32(pairs, 4), table);
+  vec odd = _mm512_permutexvar_ps(pairs, table);
+  return v_fma(odd, v_load(x + 16), v_mul(even, v_load(x)));
 }
 
 // --- Quantization ---
