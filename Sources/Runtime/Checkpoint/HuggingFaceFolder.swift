@@ -12,8 +12,8 @@ public struct HuggingFaceFolder: Checkpoint {
     public let configuration: JSON
     /// The weights' names, in the order of the files.
     public let tensorNames: [String]
-    /// Everything that the files hold, in their order, the parts of 4-bit weights among them.
-    let stored: [Tensor]
+    /// Every tensor of the files, in their order.
+    public let storedTensors: [Tensor]
     private let tensors: [String: Tensor]
     private let quantized: [String: QuantizationFormat]
 
@@ -36,7 +36,8 @@ public struct HuggingFaceFolder: Checkpoint {
         }
         try Self.requireKnownQuantization(configuration, configPath)
 
-        stored = try Self.storedTensors(path)
+        let stored = try Self.storedTensors(path)
+        storedTensors = stored
         var tensors: [String: Tensor] = [:]
         for tensor in stored { tensors[tensor.name] = tensor }
         self.tensors = tensors

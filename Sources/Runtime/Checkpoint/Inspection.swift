@@ -66,7 +66,7 @@ extension Inspection {
             path: path, kind: "Hugging Face folder",
             architecture: configuration["architectures"]?.array?.first?.string
                 ?? configuration["model_type"]?.string,
-            entries: try Self.entries(folder.stored, path), fileBytes: Self.fileBytes(folder.stored),
+            entries: try Self.entries(folder.storedTensors, path), fileBytes: Self.fileBytes(folder.storedTensors),
             metadata: configuration.object ?? [:])
     }
 

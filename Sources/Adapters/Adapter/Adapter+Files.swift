@@ -1,0 +1,167 @@
+import LorikeetQuant
+import LorikeetRuntime
+
+extension Adapter {
+    /// Reads factors and configuration and checks all that can be checked without a base.
+    ///
+    /// With `allowNoEffect` an adapter that changes nothing is accepted: a start for training is one.
+    ///
+    /// - Throws: `.mismatch` for a factor that is no module's, without its partner or of another rank
+    ///   than configured; `.malformed` for NaN or infinity, or an adapter that changes nothing.
+    convenience init(
+        files: AdapterFiles, name: String, manifest: BundleManifest?, allowNoEffect: Bool
+    ) throws {
+        let place = files.source + "/" + AdapterFiles.configurationName
+        let json = try files.configuration.withUnsafeBytes { try JSON(parsing: $0, source: place) }
+        let configuration = try AdapterConfiguration(json: json, source: place)
+        let deltas = try Self.deltas(
+            files.factors, configuration, source: files.source, allowNoEffect: allowNoEffect)
+        self.init(name: name, configuration: configuration, deltas: deltas, manifest: manifest)
+    }
+
+    private static func deltas(
+        _ file: FactorFile, _ configuration: AdapterConfiguration, source: String,
+        allowNoEffect: Bool
+    ) throws -> [ModulePath: LowRankDelta] {
+        var factors: [ModulePath: [Factor: Tensor]] = [:]
+        for tensor in file.tensors {
+            guard let (path, factor) = Factor.parse(tensor.name) else {
+                throw LorikeetError(
+                    .mismatch, source, "a tensor matches no module",
+                    expected: "names such as base_model.model.model.layers.0.self_attn.q_proj"
+                        + ".lora_A.weight",
+                    got: tensor.name)
+            }
+            if let other = factors[path, default: [:]].updateValue(tensor, forKey: factor) {
+                throw LorikeetError(
+                    .malformed, source, "two tensors are \(factor.rawValue) of \(path)",
+                    got: "\(other.name) and \(tensor.name)")
+            }
+        }
+        guard !factors.isEmpty else {
+            throw LorikeetError(.malformed, source, "the adapter holds no factors")
+        }
+        let terms = try configuration.terms(at: Array(factors.keys), source: source)
+        var deltas: [ModulePath: LowRankDelta] = [:]
+        var changes = false
+        for path in factors.keys.inModelOrder() {
+            guard let term = terms[path] else { continue }
+            func matrix(_ factor: Factor) throws -> Tensor {
+                guard let tensor = factors[path]?[factor] else {
+                    throw LorikeetError(
+                        .mismatch, source, "\(path) has no \(factor.rawValue)",
+                        expected: "both lora_A and lora_B")
+                }
+                let dimension = factor == .a ? 0 : 1
+                guard tensor.shape.count == 2, tensor.shape[dimension] == term.rank,
+                    tensor.shape[1 - dimension] > 0
+                else {
+                    throw LorikeetError(
+                        .mismatch, source, "the shape of \(tensor.name)",
+                        expected: factor == .a ? "[\(term.rank), in]" : "[out, \(term.rank)]",
+                        got: "\(tensor.shape)")
+                }
+                return tensor
+            }
+            let a = try finite(matrix(.a), source: source)
+            let b = try finite(matrix(.b), source: source)
+            changes =
+                changes || (a.elements.contains { $0 != 0 } && b.elements.contains { $0 != 0 })
+            deltas[path] = LowRankDelta(a: a, b: b, rank: term.rank, scale: term.scale)
+        }
+        guard changes || allowNoEffect else {
+            throw LorikeetError(
+                .malformed, source,
+                "the adapter changes nothing: at every module lora_A or lora_B is zero",
+                advice: "Train it before it is used.")
+        }
+        return deltas
+    }
+
+    private static func finite(_ tensor: Tensor, source: String) throws -> Buffer<Float> {
+        let values = try tensor.floats(source: source)
+        if let index = values.elements.firstIndex(where: { !$0.isFinite }) {
+            throw LorikeetError(
+                .malformed, source, "\(tensor.name) holds a number that is not finite",
+                got: "\(values[index]) at element \(index)")
+        }
+        return values
+    }
+
+    /// Checks the adapter against a base: every targeted module has its term, every term its module, and
+    /// all widths agree.
+    ///
+    /// - Throws: `.mismatch`, naming expected and got.
+    func check(against model: ModelConfiguration, source: String) throws {
+        for path in deltas.keys.inModelOrder() {
+            guard let delta = deltas[path] else { continue }
+            guard path.layer < model.layerCount else {
+                throw LorikeetError(
+                    .mismatch, source, "\(path) is no module of the base",
+                    expected: "layers 0 to \(model.layerCount - 1)", got: "layer \(path.layer)",
+                    advice: "The adapter belongs to another base.")
+            }
+            let (outputs, inputs) = path.module.shape(in: model)
+            let widths = [("lora_A", inputs, delta.a), ("lora_B", outputs, delta.b)]
+            for (factor, width, values) in widths where values.count != width * delta.rank {
+                let (rank, got) = (delta.rank, values.count / delta.rank)
+                throw LorikeetError(
+                    .mismatch, source, "the shape of \(factor) at \(path)",
+                    expected: factor == "lora_A" ? "[\(rank), \(width)]" : "[\(width), \(rank)]",
+                    got: factor == "lora_A" ? "[\(rank), \(got)]" : "[\(got), \(rank)]",
+                    advice: "The adapter belongs to another base.")
+            }
+        }
+        let targets = try configuration.targetedModules(
+            layerCount: model.layerCount, source: source)
+        for path in targets where deltas[path] == nil {
+            throw LorikeetError(
+                .mismatch, source, "target_modules names \(path), which has no factors",
+                expected: "factors of \(targets.count) modules", got: "of \(moduleCount)")
+        }
+        let targeted = Set(targets)
+        for path in deltas.keys.inModelOrder() where !targeted.contains(path) {
+            throw LorikeetError(
+                .mismatch, source,
+                "there are factors of \(path), which target_modules does not name",
+                expected: "factors of \(targets.count) modules: \(configuration.targetModules)",
+                got: "of \(moduleCount)")
+        }
+    }
+}
+
+/// Which of the two factors a tensor is.
+private enum Factor: String {
+    case a = "lora_A"
+    case b = "lora_B"
+
+    /// Reads `[base_model.model.]PATH.lora_A[.default].weight`.
+    static func parse(_ name: String) -> (ModulePath, Factor)? {
+        var parts = name.split(separator: ".", omittingEmptySubsequences: false)
+        if parts.starts(with: ["base_model", "model"]) { parts.removeFirst(2) }
+        guard parts.popLast() == "weight" else { return nil }
+        if parts.last == "default" { parts.removeLast() }
+        guard let factor = parts.popLast().flatMap({ Factor(rawValue: String($0)) }) else {
+            return nil
+        }
+        let spelled = parts.joined(separator: ".")
+        // Spelled back: "layers.01" and "layers.+1" are no names.
+        guard let path = ModulePath(spelled), path.description == spelled else { return nil }
+        return (path, factor)
+    }
+}
+
+extension LinearModule {
+    /// Rows and columns of the module's weight.
+    fileprivate func shape(in model: ModelConfiguration) -> (outputs: Int, inputs: Int) {
+        let queries = model.headCount * model.headSize
+        let keys = model.keyValueHeadCount * model.headSize
+        return switch self {
+        case .query: (queries, model.hiddenSize)
+        case .key, .value: (keys, model.hiddenSize)
+        case .output: (model.hiddenSize, queries)
+        case .gate, .up: (model.intermediateSize, model.hiddenSize)
+        case .down: (model.hiddenSize, model.intermediateSize)
+        }
+    }
+}

@@ -1,0 +1,130 @@
+import Foundation
+public import LorikeetRuntime
+
+/// Reads adapters, from PEFT folders and bundles alike, and writes PEFT folders.
+public enum Adapters {
+    /// Loads the adapter at `path` and checks it against a base.
+    ///
+    /// ```swift
+    /// let adapter = try Adapters.load("pirate.lorikeet", for: model.configuration) {
+    ///     try BaseDigest.of(checkpoint)
+    /// }
+    /// print(adapter.moduleCount, "modules")
+    /// ```
+    ///
+    /// - Parameters:
+    ///   - path: a PEFT folder or a bundle.
+    ///   - model: the base's configuration: every factor must fit a module of it.
+    ///   - baseDigest: the base's digest, asked for only by a bundle that states its own; nil skips the
+    ///     comparison. A PEFT folder states none.
+    ///   - name: what to call it; nil for the bundle's or the folder's name.
+    ///   - allowOtherBase: whether a bundle's base may be another than `baseDigest` says.
+    ///   - allowNoEffect: whether an adapter that changes nothing is accepted, as a start for training.
+    ///   - maximumBytes: what a bundle may hold.
+    /// - Returns: the adapter.
+    /// - Throws: `.notFound`, `.malformed`, `.unsupported`; `.mismatch` for an adapter of another base.
+    public static func load(
+        _ path: String, for model: ModelConfiguration, baseDigest: (() throws -> String)? = nil,
+        name: String? = nil, allowOtherBase: Bool = false, allowNoEffect: Bool = false,
+        maximumBytes: Int = AdapterBundle.defaultMaximumBytes
+    ) throws -> Adapter {
+        let adapter: Adapter
+        if try isFolder(path) {
+            adapter = try Adapter(
+                files: AdapterFiles(folder: path), name: name ?? Self.name(of: path), manifest: nil,
+                allowNoEffect: allowNoEffect)
+        } else {
+            let archive = try BundleArchive(path: path, maximumBytes: maximumBytes)
+            if let stated = archive.manifest.baseDigest, !allowOtherBase, let baseDigest {
+                let got = try baseDigest()
+                guard got == stated else {
+                    throw LorikeetError(
+                        .mismatch, path, "the adapter was trained over another base",
+                        expected:
+                            "the base \(archive.manifest.base.map { "\($0), " } ?? "")\(stated)",
+                        got: got, advice: "Use it with its own base.")
+                }
+            }
+            adapter = try archive.adapter(archive.adapterFiles(), name: name)
+        }
+        try adapter.check(against: model, source: path)
+        return adapter
+    }
+
+    /// Reads the adapter at `path` without a base: all checks but those of its shapes.
+    ///
+    /// - Throws: as `load`.
+    public static func inspect(_ path: String) throws -> Adapter {
+        let (files, manifest) = try files(path, maximumBytes: AdapterBundle.defaultMaximumBytes)
+        return try Adapter(
+            files: files, name: manifest?.name ?? name(of: path), manifest: manifest,
+            allowNoEffect: true)
+    }
+
+    /// Writes a PEFT folder: adapter_config.json and adapter_model.safetensors.
+    ///
+    /// - Parameters:
+    ///   - path: the folder; it appears whole or not at all.
+    ///   - configuration: what adapter_config.json says.
+    ///   - deltas: the factors. Their scales are not written: the configuration tells them.
+    ///   - type: how the factors are stored.
+    ///   - readMe: the text of README.md; nil for none.
+    ///   - replace: whether an existing folder is replaced.
+    /// - Throws: `.exists`, `.io`; `.invalidArgument` for factors that are not finite or not of the rank
+    ///   that the configuration gives them.
+    public static func writePeftFolder(
+        at path: String, configuration: AdapterConfiguration, deltas: [ModulePath: LowRankDelta],
+        type: FactorType = .fp32, readMe: String? = nil, replace: Bool = false
+    ) throws {
+        try AtomicOutput.folder(at: path, replace: replace) { folder in
+            try writePeftFiles(
+                into: folder, configuration: configuration, deltas: deltas, type: type)
+            if let readMe { try AtomicOutput.write(Array(readMe.utf8), to: folder + "/README.md") }
+        }
+    }
+
+    /// Writes adapter_config.json and adapter_model.safetensors into a folder that exists.
+    ///
+    /// - Throws: as `writePeftFolder`.
+    public static func writePeftFiles(
+        into folder: String, configuration: AdapterConfiguration,
+        deltas: [ModulePath: LowRankDelta], type: FactorType = .fp32
+    ) throws {
+        for (path, term) in try configuration.terms(at: Array(deltas.keys), source: folder) {
+            guard let delta = deltas[path], delta.rank == term.rank, delta.scale == term.scale
+            else {
+                throw LorikeetError(
+                    .invalidArgument, folder,
+                    "the configuration does not describe the term of \(path)",
+                    expected: "rank \(term.rank), scale \(term.scale)",
+                    got: "rank \(deltas[path]?.rank ?? 0), scale \(deltas[path]?.scale ?? 0)")
+            }
+        }
+        try AdapterFiles(configuration: configuration, deltas: deltas, type: type, source: folder)
+            .write(into: folder)
+    }
+
+    /// The files of the folder or bundle at `path`, and the bundle's manifest.
+    static func files(
+        _ path: String, maximumBytes: Int
+    ) throws -> (AdapterFiles, BundleManifest?) {
+        if try isFolder(path) { return (try AdapterFiles(folder: path), nil) }
+        let archive = try BundleArchive(path: path, maximumBytes: maximumBytes)
+        return (try archive.adapterFiles(), archive.manifest)
+    }
+
+    /// The last part of a path, less a bundle's suffix.
+    static func name(of path: String) -> String {
+        let last = (path as NSString).lastPathComponent
+        let suffix = "." + AdapterBundle.pathExtension
+        return last.hasSuffix(suffix) && last != suffix ? String(last.dropLast(suffix.count)) : last
+    }
+
+    private static func isFolder(_ path: String) throws -> Bool {
+        var isFolder: ObjCBool = false
+        guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
+            throw LorikeetError(.notFound, path, "there is no such adapter")
+        }
+        return isFolder.boolValue
+    }
+}

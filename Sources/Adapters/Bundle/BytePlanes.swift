@@ -1,0 +1,116 @@
+import LorikeetQuant
+import LorikeetRuntime
+
+/// Floats split into byte planes, which zstd packs far better than floats.
+///
+/// Each float's bits are rotated left by one, which takes the sign to the bottom and leaves the exponent
+/// as the top byte by itself; plane p of a tensor holds byte p of each of its numbers. The planes' file
+/// has the top planes of all tensors first, then the next: zstd's entropy coder works on 128 KiB at a
+/// time, and so sees one kind of byte only.
+///
+/// The file is safetensors: U8 tensors `NAME.plane0…` of the original's shape, and the original file's
+/// header, word for word, in the metadata, so that the original comes back byte for byte.
+enum BytePlanes {
+    private static let headerKey = "original_header"
+
+    /// The planes of `file`.
+    static func split(_ file: FactorFile, source: String) throws -> FactorFile {
+        guard
+            let header = String(
+                validating: file.bytes[8..<8 + file.headerSize], as: UTF8.self)
+        else { throw LorikeetError(.malformed, source, "the header is not UTF-8") }
+        var planes: [(tensor: Tensor, width: Int, plane: Int)] = []
+        for plane in (0..<4).reversed() {
+            for tensor in file.tensors {
+                guard let width = tensor.type.factorWidth, width > plane else { continue }
+                planes.append((tensor, width, plane))
+            }
+        }
+        return try FactorFile(
+            metadata: ["encoding": "rotate-left-1 byte planes", headerKey: header],
+            tensors: planes.map { ("\($0.tensor.name).plane\($0.plane)", .u8, $0.tensor.shape) },
+            source: source
+        ) { index, target in
+            let (tensor, width, plane) = planes[index]
+            switch width {
+            case 4: split(tensor.bytes, plane, into: target, as: UInt32.self)
+            case 2: split(tensor.bytes, plane, into: target, as: UInt16.self)
+            default: target.copyBytes(from: tensor.bytes)
+            }
+        }
+    }
+
+    /// The file whose planes `file` holds.
+    ///
+    /// - Throws: `.malformed` when planes are missing, left over or of another size.
+    static func join(_ file: FactorFile, source: String) throws -> FactorFile {
+        func failure(_ problem: String) -> LorikeetError {
+            LorikeetError(.malformed, source, problem)
+        }
+        guard let header = file.metadata[headerKey] else {
+            throw failure("byte planes without the original's header")
+        }
+        var planes: [String: UnsafeRawBufferPointer] = [:]
+        var dataSize = 0
+        for tensor in file.tensors {
+            guard tensor.type == .u8 else { throw failure("\(tensor.name) is no plane of bytes") }
+            planes[tensor.name] = tensor.bytes
+            dataSize += tensor.bytes.count
+        }
+        let headerSize = header.utf8.count
+        let buffer = Buffer<UInt8>(8 + headerSize + dataSize)
+        let raw = UnsafeMutableRawBufferPointer(buffer.elements)
+        raw.storeBytes(of: UInt64(headerSize).littleEndian, as: UInt64.self)
+        UnsafeMutableRawBufferPointer(rebasing: raw[8...]).copyBytes(from: header.utf8)
+        // The header is checked against the data's size before a byte is placed by its word.
+        let original = try FactorFile(
+            bytes: UnsafeRawBufferPointer(raw), owner: buffer, source: source)
+        for tensor in original.tensors {
+            let target = UnsafeMutableRawBufferPointer(mutating: tensor.bytes)
+            guard let width = tensor.type.factorWidth else { continue }
+            for plane in 0..<width {
+                let name = "\(tensor.name).plane\(plane)"
+                guard let bytes = planes.removeValue(forKey: name), bytes.count == tensor.count
+                else {
+                    throw failure("the plane \(name) is missing or of another size")
+                }
+                switch width {
+                case 4: join(bytes, plane, into: target, as: UInt32.self)
+                case 2: join(bytes, plane, into: target, as: UInt16.self)
+                default: target.copyBytes(from: bytes)
+                }
+            }
+        }
+        guard planes.isEmpty else {
+            throw failure("the plane \(planes.keys.sorted()[0]) belongs to no tensor")
+        }
+        return original
+    }
+
+    private static func split<Word: FixedWidthInteger & BitwiseCopyable>(
+        _ words: UnsafeRawBufferPointer, _ plane: Int, into target: UnsafeMutableRawBufferPointer,
+        as type: Word.Type
+    ) {
+        let size = MemoryLayout<Word>.size
+        for index in 0..<target.count {
+            let word = Word(
+                littleEndian: words.loadUnaligned(fromByteOffset: index * size, as: type))
+            let rotated = word << 1 | word >> (Word.bitWidth - 1)
+            target[index] = UInt8(truncatingIfNeeded: rotated >> (8 * plane))
+        }
+    }
+
+    /// Adds one plane to words that are zero where it goes; the rotation back is taken byte by byte.
+    private static func join<Word: FixedWidthInteger & BitwiseCopyable>(
+        _ bytes: UnsafeRawBufferPointer, _ plane: Int, into words: UnsafeMutableRawBufferPointer,
+        as type: Word.Type
+    ) {
+        let size = MemoryLayout<Word>.size
+        for index in 0..<bytes.count {
+            let rotated = Word(truncatingIfNeeded: bytes[index]) << (8 * plane)
+            let part = rotated >> 1 | rotated << (Word.bitWidth - 1)
+            let word = words.loadUnaligned(fromByteOffset: index * size, as: type)
+            words.storeBytes(of: word | part.littleEndian, toByteOffset: index * size, as: type)
+        }
+    }
+}
