@@ -15,9 +15,6 @@ public protocol Checkpoint: Sendable {
     /// The weights' Hugging Face names; the parts that a 4-bit weight is stored in are not listed.
     var tensorNames: [String] { get }
 
-    /// Every tensor of the files as it is stored, the parts of 4-bit weights among them.
-    var storedTensors: [Tensor] { get }
-
     /// A tensor as it is stored: mapped, in the file's own type.
     ///
     /// - Throws: `.notFound`.

@@ -1,6 +1,6 @@
 import Foundation
 import LorikeetQuant
-public import OrderedCollections
+import OrderedCollections
 
 /// What a file or folder of weights holds, without reading the weights.
 public struct Inspection: Sendable {
@@ -31,7 +31,7 @@ public struct Inspection: Sendable {
     /// Bytes of the files.
     public var fileBytes: Int
     /// config.json, or a file's metadata; long lists are given by their length.
-    public var metadata: OrderedDictionary<String, JSON>
+    public var metadata: JSON.Object
 
     /// The number of weights.
     public var parameters: Int { entries.reduce(0) { $0 + $1.parameters } }
@@ -66,7 +66,7 @@ extension Inspection {
             path: path, kind: "Hugging Face folder",
             architecture: configuration["architectures"]?.array?.first?.string
                 ?? configuration["model_type"]?.string,
-            entries: try Self.entries(folder.storedTensors, path), fileBytes: Self.fileBytes(folder.storedTensors),
+            entries: try Self.entries(folder.stored, path), fileBytes: Self.fileBytes(folder.stored),
             metadata: configuration.object ?? [:])
     }
 
@@ -76,7 +76,7 @@ extension Inspection {
         self.init(
             path: path, kind: "safetensors", architecture: nil,
             entries: try Self.entries(file.tensors, path), fileBytes: Self.fileBytes(file.tensors),
-            metadata: OrderedDictionary(uniqueKeysWithValues: metadata))
+            metadata: JSON.Object(OrderedDictionary(uniqueKeysWithValues: metadata)))
     }
 
     fileprivate init(gguf path: String) throws {
@@ -84,17 +84,18 @@ extension Inspection {
         self.init(
             path: path, kind: "GGUF", architecture: file.metadata["general.architecture"]?.string,
             entries: try Self.entries(file.tensors, path), fileBytes: Self.fileBytes(file.tensors),
-            metadata: file.metadata.mapValues { value in
-                guard let list = value.array, list.count > 16 else { return value }
-                return .string("\(list.count) elements")
-            })
+            metadata: JSON.Object(
+                file.metadata.mapValues { value in
+                    guard let list = value.array, list.count > 16 else { return value }
+                    return .string("\(list.count) elements")
+                }))
     }
 
     /// One entry a weight; the parts of a 4-bit weight are counted with it.
     private static func entries(_ stored: [Tensor], _ path: String) throws -> [Entry] {
         let quantized = try FourBitTensor.formats(in: stored, path: path)
         let hidden = FourBitTensor.companions(of: quantized)
-        let tensors = Dictionary(uniqueKeysWithValues: stored.map { ($0.name, $0) })
+        let tensors = Dictionary(stored.map { ($0.name, $0) }) { first, _ in first }
         return try stored.filter { !hidden.contains($0.name) }.map { tensor in
             guard let format = quantized[tensor.name] else {
                 return Entry(

@@ -93,8 +93,8 @@ struct QuantizationPlan {
             "load_in_8bit": false,
             "quant_method": "bitsandbytes",
         ]
-        members.sort { $0.key < $1.key }
-        return .object(members)
+        return .object(
+            OrderedDictionary(uniqueKeysWithValues: members.sorted { $0.key < $1.key }))
     }
 
     /// generation_config.json for a source without one.

@@ -17,7 +17,7 @@ public struct TokenizerFiles: Sendable {
         path = checkpoint.path
         if let gguf = checkpoint as? GGUFCheckpoint {
             files = try huggingFaceTokenizer(
-                ggufMetadata: gguf.file.metadata, source: checkpoint.path
+                ggufMetadata: gguf.gguf.metadata, source: checkpoint.path
             ).mapValues { file in
                 if case .string(let text) = file { Data(text.utf8) } else { file.data(pretty: true) }
             }
