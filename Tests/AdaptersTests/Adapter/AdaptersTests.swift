@@ -269,11 +269,12 @@ struct AdaptersRefusalTests {
         #expect(try load("adapter").code == .malformed)
     }
 
-    @Test func `every truncation of the factors is refused`() throws {
+    @Test func `a truncation of the factors is refused wherever it is`() throws {
         let folder = try TemporaryFolder()
         try writeFolder(folder["adapter"], queryFactors(), settings: [queryTargets])
         let whole = try contents(folder["adapter/adapter_model.safetensors"])
-        for count in 0..<whole.count {
+        // Every byte of the header, and then each 16th.
+        for count in 0..<whole.count where count < 700 || count % 16 == 0 {
             try write(Array(whole[..<count]), to: folder["adapter/adapter_model.safetensors"])
             #expect(throws: LorikeetError.self) {
                 try Adapters.load(folder["adapter"], for: smallModel)
