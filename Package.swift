@@ -8,10 +8,11 @@ let swiftSettings: [SwiftSetting] = [
     .unsafeFlags(["-warnings-as-errors"]),
 ]
 
-// SwiftPM builds C at -O2 in release mode already; contraction is off so that every ISA rounds where
-// the source says it does (quantization must equal bitsandbytes bit for bit).
+// The kernels are optimized in debug builds too: tests of a real model run through them. Contraction is
+// off so that every ISA rounds where the source says it does (quantization must equal bitsandbytes
+// bit for bit).
 let cSettings: [CSetting] = [
-    .unsafeFlags(["-Wall", "-Wextra", "-Werror", "-ffp-contract=off"])
+    .unsafeFlags(["-O2", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off"])
 ]
 
 let package = Package(
@@ -38,12 +39,13 @@ let package = Package(
             dependencies: [
                 "LorikeetQuant", "QuantKernels", "COpenBLAS",
                 .product(name: "OrderedCollections", package: "swift-collections"),
+                .product(name: "HeapModule", package: "swift-collections"),
             ],
             path: "Sources/Runtime", swiftSettings: swiftSettings),
         .target(
             name: "LorikeetAdapters",
             dependencies: [
-                "LorikeetQuant", "LorikeetRuntime", "CLAPACKE", "CZstd",
+                "LorikeetQuant", "LorikeetRuntime", "COpenBLAS", "CLAPACKE", "CZstd",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "OrderedCollections", package: "swift-collections"),
             ],
@@ -65,13 +67,15 @@ let package = Package(
             name: "CZstd", path: "Sources/CZstd", pkgConfig: "libzstd",
             providers: [.apt(["libzstd-dev"])]),
         .target(
-            name: "TestSupport", dependencies: ["LorikeetQuant", "LorikeetRuntime"],
+            name: "TestSupport",
+            dependencies: ["LorikeetQuant", "LorikeetRuntime"],
             path: "Tests/TestSupport", swiftSettings: swiftSettings),
         .testTarget(
             name: "QuantTests", dependencies: ["LorikeetQuant", "QuantKernels", "TestSupport"],
             path: "Tests/QuantTests", resources: [.copy("Resources")], swiftSettings: swiftSettings),
         .testTarget(
-            name: "RuntimeTests", dependencies: ["LorikeetQuant", "LorikeetRuntime", "TestSupport"],
+            name: "RuntimeTests",
+            dependencies: ["LorikeetQuant", "QuantKernels", "LorikeetRuntime", "TestSupport"],
             path: "Tests/RuntimeTests", resources: [.copy("Resources")],
             swiftSettings: swiftSettings),
         .testTarget(

@@ -43,6 +43,10 @@ public struct SafetensorsFile: Sendable {
         for (name, description) in members where name != "__metadata__" {
             entries.append(try Entry(name: name, description, path))
         }
+        // The parser tells keys apart by their bytes; as strings two of them may still be equal.
+        guard Set(entries.map(\.name)).count == entries.count else {
+            throw Self.malformed(path, "two tensors have names that differ only in Unicode's forms")
+        }
         // Empty tensors share an offset with their neighbour, so the end decides too.
         entries.sort { ($0.begin, $0.end) < ($1.begin, $1.end) }
 

@@ -22,7 +22,7 @@ public struct LowRankDelta: Sendable {
 }
 
 /// What a model needs to know of an adapter; methods, files and training are no concern of its.
-public protocol LowRankDeltas: Sendable {
+public protocol LowRankDeltas: AnyObject, Sendable {
     /// The term of the layer at `path`, or nil where the adapter leaves it alone.
     func delta(at path: ModulePath) -> LowRankDelta?
 }

@@ -84,6 +84,9 @@ typedef struct quant_kernels {
 } quant_kernels;
 
 extern const quant_kernels quant_kernels_scalar;
+#if defined(__x86_64__)
+extern const quant_kernels quant_kernels_avx2;
+#endif
 
 // Tables this machine can run, scalar first, best last; returns how many were written (at most max).
 size_t quant_kernels_supported(const quant_kernels **tables, size_t max);

@@ -1,0 +1,97 @@
+public import LorikeetQuant
+
+/// What distinguishes one way to fine-tune low-rank factors from another: the scale of the product,
+/// how fast B learns, and what happens around an optimizer step.
+public protocol Method: Sendable {
+    /// What multiplies B A.
+    func scale(rank: Int, alpha: Double) -> Float
+    /// B's learning rate over A's.
+    var learningRateRatio: Double { get }
+    /// Called between clipping and the optimizer's step; may change the gradients.
+    ///
+    /// - Parameter step: the step's index in the run, from 0.
+    func beforeStep(_ step: Int, adapter: TrainableAdapter, compute: Compute) -> RefactoringReport?
+    /// Called after the optimizer's step; may change the factors, and the moments with them.
+    func afterStep(
+        _ step: Int, adapter: TrainableAdapter, optimizer: AdamW, compute: Compute
+    )
+        -> RefactoringReport?
+}
+
+extension Method {
+    /// LoRA's α / r.
+    public func scale(rank: Int, alpha: Double) -> Float { Float(alpha / Double(rank)) }
+    /// Both factors learn alike.
+    public var learningRateRatio: Double { 1 }
+    /// Leaves the gradients alone.
+    public func beforeStep(
+        _ step: Int, adapter: TrainableAdapter, compute: Compute
+    )
+        -> RefactoringReport?
+    { nil }
+    /// Leaves the factors alone.
+    public func afterStep(
+        _ step: Int, adapter: TrainableAdapter, optimizer: AdamW, compute: Compute
+    )
+        -> RefactoringReport?
+    { nil }
+}
+
+/// What became of one step's refactorings, over all layers.
+public struct RefactoringReport: Sendable, Equatable {
+    /// Layers that were refactored.
+    public var refactored = 0
+    /// Layers left alone because a factor is exactly zero.
+    public var skipped = 0
+    /// Layers left alone because S could not be computed.
+    public var failed = 0
+    /// Layers where eigenvalues were raised to the floor.
+    public var clamped = 0
+    /// The largest condition number of S, where there is an S.
+    public var conditionNumber: Double?
+
+    /// An empty report.
+    public init() {}
+
+    /// Adds another layer's outcome.
+    mutating func add(_ outcome: RefactoringOutcome) {
+        switch outcome {
+        case .refactored(let condition, let isClamped):
+            refactored += 1
+            clamped += isClamped ? 1 : 0
+            if let condition { conditionNumber = max(condition, conditionNumber ?? condition) }
+        case .skipped: skipped += 1
+        case .failed: failed += 1
+        }
+    }
+}
+
+/// What became of one layer's refactoring.
+enum RefactoringOutcome: Sendable {
+    case refactored(conditionNumber: Double?, isClamped: Bool)
+    case skipped
+    case failed
+}
+
+/// When a run refactors: not during the warm-up, then at every `interval`-th step.
+public struct RefactoringSchedule: Sendable, Equatable {
+    /// Steps of plain LoRA before the first refactoring: B starts at zero, where S has no inverse.
+    public var warmup: Int
+    /// Steps from one refactoring to the next.
+    public var interval: Int
+
+    /// Creates a schedule.
+    public init(warmup: Int, interval: Int = 1) {
+        precondition(warmup >= 0 && interval > 0, "warm-up \(warmup), interval \(interval)")
+        self.warmup = warmup
+        self.interval = interval
+    }
+
+    /// The warm-up for a run of `steps`: a tenth of it, at least 1 and at most the authors' 100.
+    public static func defaultWarmup(steps: Int) -> Int { min(max(steps / 10, 1), 100) }
+
+    /// Whether the factors are refactored for the step with this index.
+    public func includes(_ step: Int) -> Bool {
+        step >= warmup && (step - warmup).isMultiple(of: interval)
+    }
+}

@@ -1,0 +1,97 @@
+public import LorikeetQuant
+import LorikeetRuntime
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#endif
+
+/// Adam with decoupled weight decay, exactly as torch.optim.AdamW:
+///
+///     p ← (1 - lr λ) p
+///     m ← m + (1 - β₁)(g - m),    v ← β₂ v + (1 - β₂) g²
+///     p ← p - lr / (1 - β₁ᵗ) · m / (√v / √(1 - β₂ᵗ) + ε)
+///
+/// Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019), algorithm 2.
+public final class AdamW: @unchecked Sendable {
+    // Unchecked: changed only between a model's passes, by the one who trains.
+
+    /// The settings that do not change during a run.
+    public struct Options: Sendable, Equatable {
+        /// Decay of the first moment.
+        public var beta1 = 0.9
+        /// Decay of the second moment.
+        public var beta2 = 0.999
+        /// ε, beside the root.
+        public var epsilon = 1e-8
+        /// λ
+        public var weightDecay = 0.0
+
+        /// torch's settings, without weight decay.
+        public init() {}
+    }
+
+    /// A factor's moments, in the factor's shape.
+    public struct Moments: Sendable {
+        /// m (`exp_avg`)
+        public let first: Buffer<Float>
+        /// v (`exp_avg_sq`)
+        public let second: Buffer<Float>
+
+        init(_ count: Int) {
+            first = Buffer(count)
+            second = Buffer(count)
+        }
+    }
+
+    /// The settings.
+    public let options: Options
+    /// t: steps done.
+    public private(set) var stepCount = 0
+    /// The moments, by the adapter's layers.
+    public let moments: [(a: Moments, b: Moments)]
+
+    /// Zero moments for `adapter`.
+    public init(_ adapter: TrainableAdapter, options: Options = Options()) {
+        self.options = options
+        moments = adapter.modules.map { (Moments($0.delta.a.count), Moments($0.delta.b.count)) }
+    }
+
+    /// One step of both factors of every layer, each at its own learning rate.
+    public func step(
+        _ adapter: TrainableAdapter, learningRateA: Double, learningRateB: Double, compute: Compute
+    ) {
+        precondition(adapter.modules.count == moments.count, "another adapter's moments")
+        stepCount += 1
+        compute.pool.split(adapter.modules.count) { _, begin, end in
+            for module in adapter.modules[begin..<end] {
+                let (a, b) = moments[module.index]
+                update(module.delta.a, module.gradient.a, a, learningRate: learningRateA)
+                update(module.delta.b, module.gradient.b, b, learningRate: learningRateB)
+            }
+        }
+    }
+
+    private func update(
+        _ parameters: Buffer<Float>, _ gradient: Buffer<Float>, _ moments: Moments,
+        learningRate: Double
+    ) {
+        // Scalars in float64, rounded once, as torch does.
+        let kept = Float(1 - learningRate * options.weightDecay)
+        let (w1, beta2, w2) = (
+            Float(1 - options.beta1), Float(options.beta2), Float(1 - options.beta2)
+        )
+        let stepSize = Float(learningRate / (1 - pow(options.beta1, Double(stepCount))))
+        let root = Float((1 - pow(options.beta2, Double(stepCount))).squareRoot())
+        let epsilon = Float(options.epsilon)
+        let (p, g, m, v) = (
+            parameters.pointer, gradient.pointer, moments.first.pointer, moments.second.pointer
+        )
+        for i in 0..<parameters.count {
+            m[i] += w1 * (g[i] - m[i])
+            v[i] = beta2 * v[i] + w2 * g[i] * g[i]
+            p[i] = kept * p[i] - stepSize * m[i] / (v[i].squareRoot() / root + epsilon)
+        }
+    }
+}

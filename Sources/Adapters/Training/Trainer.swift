@@ -1,0 +1,152 @@
+public import LorikeetQuant
+public import LorikeetRuntime
+
+/// Trains an adapter: one loop over optimizer steps.
+public struct Trainer {
+    /// What the caller wants after a step.
+    public enum Disposition: Sendable {
+        /// The next step.
+        case proceed
+        /// The end: the run returns with the factors it has.
+        case stop
+    }
+
+    /// What a run came to.
+    public struct Summary: Sendable, Equatable {
+        /// Steps done.
+        public var steps: Int
+        /// Whether the caller stopped it before its end.
+        public var isStopped: Bool
+        /// The first step's loss.
+        public var firstLoss: Double
+        /// The last step's loss.
+        public var lastLoss: Double
+        /// Tokens seen.
+        public var tokens: Int
+        /// Duration.
+        public var seconds: Double
+    }
+
+    /// How to train.
+    public let options: TrainingOptions
+    /// Optimizer steps of the whole run.
+    public let totalSteps: Int
+    private let rows: [TrainingRow]
+
+    /// Prepares a run over `rows`; rows without a target teach nothing and are left out.
+    ///
+    /// - Throws: `.invalidArgument` where no row has a target, or an option is out of its range.
+    public init(_ rows: [TrainingRow], options: TrainingOptions) throws {
+        try options.validate()
+        self.rows = rows.filter { $0.targetCount > 0 }
+        self.options = options
+        guard !self.rows.isEmpty else {
+            throw LorikeetError(
+                .invalidArgument, "training data",
+                rows.isEmpty ? "has no rows" : "has no token to learn: every label is masked")
+        }
+        let batch = options.batchSize * options.accumulate
+        totalSteps =
+            switch options.length {
+            case .steps(let steps): steps
+            case .epochs(let epochs): (self.rows.count * epochs + batch - 1) / batch
+            }
+    }
+
+    /// Trains `adapter` on the gradients that `model` gives.
+    ///
+    /// - Parameters:
+    ///   - metrics: where a row a step is written.
+    ///   - progress: called after each step; may stop the run.
+    /// - Throws: what `model` throws, and an error naming the step where the loss or the gradient is
+    ///   not finite; the factors then are those after the last good step.
+    @discardableResult
+    public func run(
+        _ model: some LossAndGradients, adapter: TrainableAdapter, compute: Compute,
+        metrics: MetricsWriter? = nil,
+        progress: (StepMetrics) throws -> Disposition = { _ in .proceed }
+    ) throws -> Summary {
+        let method = options.method.method(
+            refactoring: RefactoringSchedule(
+                warmup: options.refactoringWarmup
+                    ?? RefactoringSchedule.defaultWarmup(steps: totalSteps),
+                interval: options.refactoringInterval))
+        let optimizer = AdamW(adapter, options: options.optimizer)
+        let peakRate = options.learningRate ?? options.method.defaultLearningRate
+        var order = RowOrder(count: rows.count, shuffledBy: options.shuffles ? options.seed : nil)
+        let clock = ContinuousClock()
+        let start = clock.now
+        var summary = Summary(
+            steps: 0, isStopped: false, firstLoss: .nan, lastLoss: .nan, tokens: 0, seconds: 0)
+
+        for step in 0..<totalSteps {
+            let stepStart = clock.now
+            let rate =
+                peakRate
+                * options.schedule.factor(step: step, warmup: options.warmup, total: totalSteps)
+
+            // The mean is over the targets of the whole batch, so they are counted before any
+            // micro-step: accumulation must not weigh a short row's tokens more.
+            let batch = positions(of: step).map { rows[order.row(at: $0)] }
+            let targets = batch.reduce(0) { $0 + $1.targetCount }
+            adapter.zeroGradients()
+            var lossSum = 0.0
+            for begin in stride(from: 0, to: batch.count, by: options.batchSize) {
+                let micro = Array(batch[begin..<min(begin + options.batchSize, batch.count)])
+                lossSum += try model.accumulate(
+                    micro, adapter: adapter, lossScale: 1 / Float(targets)
+                ).loss
+            }
+            let loss = lossSum / Double(targets)
+            let norm = adapter.gradientNorm()
+            try requireFinite(loss, "loss", step: step)
+            try requireFinite(norm, "gradient's norm", step: step)
+
+            if let maximum = options.maximumGradientNorm {
+                adapter.clipGradients(norm: norm, to: maximum)
+            }
+            let before = method.beforeStep(step, adapter: adapter, compute: compute)
+            optimizer.step(
+                adapter, learningRateA: rate, learningRateB: rate * method.learningRateRatio,
+                compute: compute)
+            let after = method.afterStep(
+                step, adapter: adapter, optimizer: optimizer, compute: compute)
+
+            let tokens = batch.reduce(0) { $0 + $1.inputIDs.count }
+            summary.steps += 1
+            if step == 0 { summary.firstLoss = loss }
+            summary.lastLoss = loss
+            summary.tokens += tokens
+            summary.seconds = (clock.now - start) / .seconds(1)
+            let row = StepMetrics(
+                step: step + 1, totalSteps: totalSteps, loss: loss, learningRate: rate,
+                gradientNorm: norm, tokens: tokens,
+                tokensPerSecond: Double(tokens) / ((clock.now - stepStart) / .seconds(1)),
+                seconds: summary.seconds, refactoring: before ?? after)
+            try metrics?.append(row)
+            if try progress(row) == .stop {
+                summary.isStopped = step + 1 < totalSteps
+                break
+            }
+        }
+        return summary
+    }
+
+    /// The positions of a step's rows in the run.
+    private func positions(of step: Int) -> Range<Int> {
+        let batch = options.batchSize * options.accumulate
+        let end =
+            switch options.length {
+            case .steps: (step + 1) * batch
+            case .epochs(let epochs): min((step + 1) * batch, rows.count * epochs)
+            }
+        return step * batch..<end
+    }
+
+    private func requireFinite(_ value: Double, _ what: String, step: Int) throws {
+        guard !value.isFinite else { return }
+        throw LorikeetError(
+            .invalidArgument, "training", "the \(what) is \(value) at step \(step + 1)",
+            advice: "Lower --learning-rate, or look at the rows of that step.")
+    }
+}

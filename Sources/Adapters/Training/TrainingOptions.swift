@@ -1,0 +1,75 @@
+import LorikeetRuntime
+
+/// How a run is trained; the adapter (rank, scale, layers, start) is made before.
+public struct TrainingOptions: Sendable {
+    /// How long a run is.
+    public enum Length: Sendable, Equatable {
+        /// Optimizer steps.
+        case steps(Int)
+        /// Passes over the data; the last step takes what is left.
+        case epochs(Int)
+    }
+
+    /// The method.
+    public var method = MethodName.reflora
+    /// How long.
+    public var length = Length.epochs(1)
+    /// Rows in one pass through the model.
+    public var batchSize = 4
+    /// Passes in one optimizer step. The result is that of one batch of `batchSize` · `accumulate` rows.
+    public var accumulate = 1
+    /// A's peak learning rate; nil for the method's default.
+    public var learningRate: Double?
+    /// How the rate moves.
+    public var schedule = LearningRateSchedule.linear
+    /// Steps over which the rate rises from zero.
+    public var warmup = 0
+    /// The gradient norm above which gradients are scaled down, before any preconditioning; nil for none.
+    public var maximumGradientNorm: Double? = 1
+    /// Moments and weight decay.
+    public var optimizer = AdamW.Options()
+    /// RefLoRA: steps of plain LoRA at the start; nil for a tenth of the run, 100 at most.
+    public var refactoringWarmup: Int?
+    /// RefLoRA: refactor at every how many steps.
+    public var refactoringInterval = 1
+    /// Whether each epoch has its own random order; otherwise step s takes the rows from
+    /// `batchSize` · `accumulate` · s on.
+    public var shuffles = true
+    /// What the shuffles follow from.
+    public var seed: UInt64 = 0
+
+    /// The defaults.
+    public init() {}
+}
+
+extension TrainingOptions {
+    /// - Throws: `.invalidArgument` naming the first option out of its range.
+    func validate() throws {
+        func require(_ holds: Bool, _ flag: String, _ expected: String, _ got: some Any) throws {
+            guard !holds else { return }
+            throw LorikeetError(
+                .invalidArgument, flag, "is out of range", expected: expected, got: "\(got)")
+        }
+        // The upper bounds keep positions, batch · accumulate · steps, within 64 bits.
+        let (sizes, lengths) = (1...65_536, 1...1_000_000_000)
+        try require(sizes ~= batchSize, "--batch-size", "1 to 65536", batchSize)
+        try require(sizes ~= accumulate, "--accumulate", "1 to 65536", accumulate)
+        switch length {
+        case .steps(let steps): try require(lengths ~= steps, "--steps", "1 to 1e9", steps)
+        case .epochs(let epochs): try require(lengths ~= epochs, "--epochs", "1 to 1e9", epochs)
+        }
+        try require(warmup >= 0, "--warmup", "0 or more", warmup)
+        if let learningRate {
+            try require(
+                learningRate > 0 && learningRate.isFinite, "--learning-rate", "more than 0",
+                learningRate)
+        }
+        if let norm = maximumGradientNorm {
+            try require(norm > 0, "--max-gradient-norm", "more than 0", norm)
+        }
+        try require(
+            (refactoringWarmup ?? 0) >= 0, "--reflora-warmup", "0 or more", refactoringWarmup ?? 0)
+        try require(
+            refactoringInterval > 0, "--reflora-interval", "at least 1", refactoringInterval)
+    }
+}

@@ -1,0 +1,57 @@
+import LorikeetQuant
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#endif
+
+/// How well a model predicts a text: exp of the mean negative log probability of its tokens.
+///
+/// The text is cut into windows of `context` tokens without overlap; within each, every token but the
+/// first is scored given those before it; a partial last window is dropped.
+public struct Perplexity: Sendable {
+    /// exp(mean negative log probability)
+    public let perplexity: Double
+    /// Tokens scored.
+    public let tokens: Int
+    /// Windows scored.
+    public let windows: Int
+
+    /// Scores `tokens`.
+    ///
+    /// - Parameters:
+    ///   - context: the window's length, at least 2.
+    ///   - progress: gets the windows done, their number and the perplexity so far; returns whether to go on.
+    /// - Throws: `.invalidArgument` when the text is shorter than one window.
+    public init(
+        of tokens: [Int32], model: LanguageModel, adapter: (any LowRankDeltas)? = nil, context: Int,
+        progress: (_ done: Int, _ total: Int, _ perplexity: Double) -> Bool = { _, _, _ in true }
+    ) throws {
+        precondition(context >= 2, "a window of \(context) tokens scores nothing")
+        let total = tokens.count / context
+        guard total > 0 else {
+            throw LorikeetError(
+                .invalidArgument, "text", "shorter than one window",
+                expected: "at least \(context) tokens", got: "\(tokens.count)",
+                advice: "Give a longer text or a smaller --context.")
+        }
+        let pass = InferencePass(
+            model: model.model, compute: model.compute, chunk: min(context, 512))
+        let cache = KVCache(model.model.configuration, capacity: context)
+        var sum = 0.0
+        var windows = 0
+        while windows < total {
+            cache.truncate(to: 0)
+            let window = Array(tokens[windows * context..<(windows + 1) * context])
+            let scores = try pass.logProbabilities(of: window, cache: cache, adapter: adapter)
+            sum -= scores.reduce(0) { $0 + Double($1) }
+            windows += 1
+            let mean = sum / Double(windows * (context - 1))
+            guard progress(windows, total, exp(mean)) else { break }
+        }
+        self.windows = windows
+        self.tokens = windows * (context - 1)
+        perplexity = exp(sum / Double(self.tokens))
+    }
+}

@@ -1,0 +1,104 @@
+import LorikeetQuant
+
+/// The attention sublayer of a block: middle = x + O(attention(Q(n), K(n), V(n))), n = norm(x).
+package struct LlamaAttention: Sendable {
+    /// Before the projections.
+    let norm: RMSNorm
+    /// [heads · headSize, hidden]
+    let query: Linear
+    /// [keyValueHeads · headSize, hidden]
+    let key: Linear
+    /// [keyValueHeads · headSize, hidden]
+    let value: Linear
+    /// [hidden, heads · headSize]
+    let output: Linear
+    private let attention: Attention
+
+    init(configuration: ModelConfiguration, reader: LlamaReader, layer: Int) throws {
+        let (C, Q, K) = (
+            configuration.hiddenSize, configuration.queryWidth, configuration.keyWidth
+        )
+        norm = try reader.norm("model.layers.\(layer).input_layernorm")
+        query = try reader.linear(layer, .query, rows: Q, columns: C)
+        key = try reader.linear(layer, .key, rows: K, columns: C)
+        value = try reader.linear(layer, .value, rows: K, columns: C)
+        output = try reader.linear(layer, .output, rows: C, columns: Q)
+        attention = Attention(
+            heads: configuration.headCount, keyValueHeads: configuration.keyValueHeadCount,
+            headSize: configuration.headSize)
+    }
+
+    /// - Parameters:
+    ///   - x: [tokens, hidden]
+    ///   - middle: [tokens, hidden]; may be `x`.
+    ///   - kept: receives q, k, v and the attention's result.
+    func forward(
+        _ x: UnsafePointer<Float>, into middle: UnsafeMutablePointer<Float>,
+        keeping kept: BlockActivations, pass: ForwardContext
+    ) {
+        let (n, scratch, compute) = (pass.batch.count, pass.scratch, pass.compute)
+        let normed = scratch.normed.pointer
+        norm.forward(
+            x, count: n, into: normed, inverseRMS: scratch.inverseRMS.pointer, on: compute)
+        pass.apply(query, .query, to: normed, into: kept.q.pointer)
+        pass.apply(key, .key, to: normed, into: kept.k.pointer)
+        pass.apply(value, .value, to: normed, into: kept.v.pointer)
+        rotate(kept.q.pointer, kept.k.pointer, pass, pass.rotary.forward)
+        attention.forward(
+            spans(kept, pass), q: kept.q.pointer, into: kept.attended.pointer,
+            scratch: scratch.scores, on: compute)
+        pass.apply(output, .output, to: kept.attended.pointer, into: normed)
+        Residual.add(x, normed, count: n * norm.weight.count, into: middle, on: compute)
+    }
+
+    /// Adds the factors' gradients, and turns the gradient of `middle` into that of `x`.
+    ///
+    /// - Parameters:
+    ///   - d: the gradient of `middle`, becomes that of `x` if `propagates` [tokens, hidden].
+    ///   - x: the sublayer's input [tokens, hidden].
+    ///   - propagates: false where nothing below learns.
+    func backward(
+        _ d: UnsafeMutablePointer<Float>, x: UnsafePointer<Float>, kept: BlockActivations,
+        propagates: Bool, pass: BackwardContext
+    ) {
+        let (forward, scratch) = (pass.forward, pass.scratch)
+        let (n, compute) = (forward.batch.count, forward.compute)
+        let reachesProjections = propagates || pass.learns(.query, .key, .value)
+        pass.apply(
+            output, .output, to: d, x: kept.attended.pointer,
+            into: reachesProjections ? scratch.dAttended.pointer : nil)
+        guard reachesProjections else { return }
+        let (dq, dk, dv) = (scratch.dq.pointer, scratch.dk.pointer, scratch.dv.pointer)
+        attention.backward(
+            spans(kept, forward), dOut: scratch.dAttended.pointer, q: kept.q.pointer, dq: dq,
+            dk: dk, dv: dv, scratch: forward.scratch.scores, on: compute)
+        rotate(dq, dk, forward, forward.rotary.backward)
+        let (normed, rho) = (
+            forward.scratch.normed.pointer, forward.scratch.inverseRMS.pointer
+        )
+        norm.forward(x, count: n, into: normed, inverseRMS: rho, on: compute)
+        let dNormed = propagates ? scratch.dNormed.pointer : nil
+        pass.apply(query, .query, to: dq, x: normed, into: dNormed)
+        pass.apply(key, .key, to: dk, x: normed, into: dNormed, accumulate: true)
+        pass.apply(value, .value, to: dv, x: normed, into: dNormed, accumulate: true)
+        if let dNormed {
+            norm.backward(
+                dNormed, x: x, inverseRMS: rho, count: n, addingTo: d, on: compute)
+        }
+    }
+
+    private func spans(_ kept: BlockActivations, _ pass: ForwardContext) -> [AttentionSpan] {
+        pass.batch.spans(
+            layer: pass.layer, keys: kept.k.pointer, values: kept.v.pointer,
+            width: attention.keyValueHeads * attention.headSize)
+    }
+
+    private func rotate(
+        _ q: UnsafeMutablePointer<Float>, _ k: UnsafeMutablePointer<Float>, _ pass: ForwardContext,
+        _ rotation: (UnsafeMutablePointer<Float>, Int, UnsafePointer<Int32>, Int, Compute) -> Void
+    ) {
+        let (positions, n) = (UnsafePointer(pass.scratch.positions.pointer), pass.batch.count)
+        rotation(q, attention.heads, positions, n, pass.compute)
+        rotation(k, attention.keyValueHeads, positions, n, pass.compute)
+    }
+}

@@ -1,0 +1,103 @@
+public import LorikeetQuant
+
+/// A decoder of the Llama family (Llama 1, 2, 3, SmolLM2): frozen weights, mapped and shared.
+///
+/// The weights never change, so one model serves any number of passes at once. What changes lives in
+/// a pass: `InferencePass` for text, `TrainingPass` for gradients.
+public final class LlamaModel: Sendable {
+    /// Its dimensions.
+    public let configuration: ModelConfiguration
+    /// Token embedding [vocabulary, hidden].
+    public let embedding: WeightMatrix
+    /// Output projection [vocabulary, hidden]; the embedding itself where they are tied.
+    public let output: WeightMatrix
+    let blocks: [LlamaBlock]
+    let norm: RMSNorm
+
+    /// Reads the weights that `reader` finds.
+    package init(_ configuration: ModelConfiguration, reader: LlamaReader) throws {
+        self.configuration = configuration
+        let (C, V) = (configuration.hiddenSize, configuration.vocabularySize)
+        embedding = try reader.weights("model.embed_tokens.weight", V, C)
+        blocks = try (0..<configuration.layerCount).map {
+            try LlamaBlock(configuration: configuration, reader: reader, layer: $0)
+        }
+        norm = try reader.norm("model.norm")
+        output =
+            configuration.tiesEmbeddings ? embedding : try reader.weights("lm_head.weight", V, C)
+    }
+
+    /// The frozen weights of the layer at `path`, or nil where the model has no such layer.
+    public func weight(at path: ModulePath) -> WeightMatrix? {
+        guard blocks.indices.contains(path.layer) else { return nil }
+        return blocks[path.layer][path.module].weight
+    }
+
+    /// x = the embeddings of `tokens` [tokens, hidden].
+    func embed(
+        _ tokens: some RandomAccessCollection<Int32>, into x: UnsafeMutablePointer<Float>,
+        on compute: Compute
+    ) {
+        for (row, token) in tokens.enumerated() {
+            embedding.row(Int(token), into: x + row * configuration.hiddenSize, on: compute)
+        }
+    }
+
+    /// Throws unless every one of `tokens` is in the vocabulary.
+    func check(_ tokens: some Collection<Int32>) throws {
+        for token in tokens where token < 0 || token >= configuration.vocabularySize {
+            throw LorikeetError(
+                .invalidArgument, "token \(token)", "outside the model's vocabulary",
+                expected: "0 ..< \(configuration.vocabularySize)",
+                advice: "Was the text encoded with this model's tokenizer?")
+        }
+    }
+}
+
+/// Where a model's weights come from, by their names in a Hugging Face checkpoint.
+package struct LlamaReader {
+    /// The matrix of this name with this many rows and columns.
+    let weights: (_ name: String, _ rows: Int, _ columns: Int) throws -> WeightMatrix
+    /// The vector of this name with this many elements.
+    let vector: (_ name: String, _ count: Int) throws -> Buffer<Float>
+    private let configuration: ModelConfiguration
+
+    /// Creates a reader.
+    package init(
+        _ configuration: ModelConfiguration,
+        weights: @escaping (_ name: String, _ rows: Int, _ columns: Int) throws -> WeightMatrix,
+        vector: @escaping (_ name: String, _ count: Int) throws -> Buffer<Float>
+    ) {
+        self.configuration = configuration
+        self.weights = weights
+        self.vector = vector
+    }
+
+    func linear(_ layer: Int, _ module: LinearModule, rows: Int, columns: Int) throws -> Linear {
+        let path = ModulePath(layer: layer, module: module)
+        return Linear(weight: try weights("\(path).weight", rows, columns))
+    }
+
+    func norm(_ name: String) throws -> RMSNorm {
+        RMSNorm(
+            weight: try vector("\(name).weight", configuration.hiddenSize),
+            epsilon: configuration.normEpsilon)
+    }
+}
+
+extension LlamaModel {
+    /// Maps the weights of `checkpoint`.
+    ///
+    /// - Throws: `LorikeetError` for another architecture, a tensor that is missing, or one whose shape
+    ///   is not what config.json says.
+    public convenience init(checkpoint: any Checkpoint) throws {
+        let configuration = try ModelConfiguration(
+            checkpoint.configuration, source: checkpoint.path)
+        try self.init(
+            configuration,
+            reader: LlamaReader(
+                configuration,
+                weights: { try checkpoint.weights($0, rows: $1, columns: $2) },
+                vector: { try checkpoint.vector($0, count: $1) }))
+    }
+}

@@ -1,0 +1,23 @@
+public import LorikeetQuant
+
+/// The gradients of one layer's factors, in the factors' shapes.
+///
+/// A backward pass adds to what is there; whoever steps zeroes them.
+public struct LowRankGradient: Sendable {
+    /// d loss / d `lora_A` [rank, in]
+    public let a: Buffer<Float>
+    /// d loss / d `lora_B` [out, rank]
+    public let b: Buffer<Float>
+
+    /// Wraps two buffers.
+    public init(a: Buffer<Float>, b: Buffer<Float>) {
+        self.a = a
+        self.b = b
+    }
+}
+
+/// An adapter that a backward pass can train.
+public protocol TrainableLowRankDeltas: LowRankDeltas {
+    /// Where the gradients of the layer at `path` are added, or nil where the adapter leaves it alone.
+    func gradient(at path: ModulePath) -> LowRankGradient?
+}

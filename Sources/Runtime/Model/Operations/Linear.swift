@@ -1,0 +1,116 @@
+package import LorikeetQuant
+
+/// A frozen linear layer that may carry a low-rank term: y = W x + s B (A x).
+package struct Linear: Sendable {
+    /// W [out, in]
+    package let weight: WeightMatrix
+
+    /// Creates the layer.
+    package init(weight: WeightMatrix) { self.weight = weight }
+
+    /// Y = X Wᵀ + s U Bᵀ, U = X Aᵀ.
+    ///
+    /// - Parameters:
+    ///   - x: [count, in]
+    ///   - y: [count, out]
+    ///   - scratch: room for U [count, rank].
+    package func forward(
+        _ x: UnsafePointer<Float>, count: Int, delta: LowRankDelta?,
+        into y: UnsafeMutablePointer<Float>, scratch: LowRankScratch, on compute: Compute
+    ) {
+        weight.multiply(x, count: count, into: y, on: compute)
+        guard let delta else { return }
+        check(delta)
+        let (I, O, r) = (weight.columns, weight.rows, delta.rank)
+        let u = scratch.u.pointer
+        compute.pool.split(count) { _, begin, end in
+            DenseProduct.multiply(
+                rows: end - begin, columns: r, inner: I, x + begin * I, lda: I,
+                delta.a.pointer, .transposed, ldb: I, into: u + begin * r, ldc: r)
+            DenseProduct.multiply(
+                rows: end - begin, columns: O, inner: r, alpha: delta.scale, u + begin * r, lda: r,
+                delta.b.pointer, .transposed, ldb: r, beta: 1, into: y + begin * O, ldc: O)
+        }
+    }
+
+    /// dX (+)= dY W + s V A, dA += s' Vᵀ X, dB += s' dYᵀ U, with U = X Aᵀ and V = dY B.
+    ///
+    /// s' is s: the loss's own scale is in dY already.
+    ///
+    /// - Parameters:
+    ///   - dy: [count, out]
+    ///   - x: the forward pass's input [count, in].
+    ///   - gradient: where dA and dB are added, or nil for factors that do not learn.
+    ///   - dx: [count, in], or nil where nothing below learns.
+    ///   - accumulate: whether `dx` is added to, or overwritten.
+    ///   - scratch: room for U and V [count, rank].
+    package func backward(
+        _ dy: UnsafePointer<Float>, x: UnsafePointer<Float>, count: Int, delta: LowRankDelta?,
+        gradient: LowRankGradient?, into dx: UnsafeMutablePointer<Float>?, accumulate: Bool,
+        scratch: LowRankScratch, on compute: Compute
+    ) {
+        if let dx {
+            weight.multiplyBackward(dy, count: count, into: dx, accumulate: accumulate, on: compute)
+        }
+        guard let delta else { return }
+        check(delta)
+        let (I, O, r, s) = (weight.columns, weight.rows, delta.rank, delta.scale)
+        let (u, v) = (scratch.u.pointer, scratch.v.pointer)
+        compute.pool.split(count) { _, begin, end in
+            DenseProduct.multiply(
+                rows: end - begin, columns: r, inner: O, dy + begin * O, lda: O,
+                delta.b.pointer, ldb: r, into: v + begin * r, ldc: r)
+            if let dx {
+                DenseProduct.multiply(
+                    rows: end - begin, columns: I, inner: r, alpha: s, v + begin * r, lda: r,
+                    delta.a.pointer, ldb: I, beta: 1, into: dx + begin * I, ldc: I)
+            }
+            if gradient != nil {
+                DenseProduct.multiply(
+                    rows: end - begin, columns: r, inner: I, x + begin * I, lda: I,
+                    delta.a.pointer, .transposed, ldb: I, into: u + begin * r, ldc: r)
+            }
+        }
+        guard let gradient else { return }
+        precondition(
+            gradient.a.count == delta.a.count && gradient.b.count == delta.b.count,
+            "gradients of another shape than their factors")
+        // Divided by columns of dA and rows of dB: a thread sums over all tokens, in their order.
+        compute.pool.split(I + O, by: 16) { _, begin, end in
+            let a = min(begin, I)..<min(end, I)
+            let b = max(begin - I, 0)..<max(end - I, 0)
+            DenseProduct.multiply(
+                rows: r, columns: a.count, inner: count, alpha: s, v, .transposed, lda: r,
+                x + a.lowerBound, ldb: I, beta: 1, into: gradient.a.pointer + a.lowerBound, ldc: I)
+            DenseProduct.multiply(
+                rows: b.count, columns: r, inner: count, alpha: s, dy + b.lowerBound, .transposed,
+                lda: O, u, ldb: r, beta: 1, into: gradient.b.pointer + b.lowerBound * r, ldc: r)
+        }
+    }
+
+    private func check(_ delta: LowRankDelta) {
+        precondition(
+            delta.a.count == delta.rank * weight.columns && delta.b.count == delta.rank * weight.rows,
+            "factors of \(delta.a.count) and \(delta.b.count) at rank \(delta.rank) over \(weight.rows) × \(weight.columns)"
+        )
+    }
+}
+
+/// What lies between A and B: U = X Aᵀ and V = dY B, [tokens, rank] each.
+package final class LowRankScratch {
+    private let tokens: Int
+    private var rank = 0
+    fileprivate var u = Buffer<Float>(0)
+    fileprivate var v = Buffer<Float>(0)
+
+    /// Creates scratch for batches of up to `tokens` rows.
+    package init(tokens: Int) { self.tokens = tokens }
+
+    /// Makes room for factors of `rank`; allocates only when a larger rank than before comes.
+    package func reserve(rank: Int) {
+        guard rank > self.rank else { return }
+        self.rank = rank
+        u = Buffer(tokens * rank)
+        v = Buffer(tokens * rank)
+    }
+}

@@ -1,0 +1,109 @@
+package import LorikeetQuant
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#endif
+
+/// Rotary position embedding (Su et al. 2021) in Hugging Face's layout: a head's component i turns
+/// with component i + headSize / 2.
+package struct RotaryEmbedding: Sendable {
+    /// How many positions are tabulated.
+    package let positions: Int
+    private let headSize: Int
+    // [positions, headSize / 2] each
+    private let cosines: Buffer<Float>
+    private let sines: Buffer<Float>
+
+    /// Tabulates the angles of positions 0 ..< `positions`.
+    package init(_ configuration: ModelConfiguration, positions: Int) {
+        self.positions = positions
+        headSize = configuration.headSize
+        let frequencies = Self.frequencies(configuration)
+        let half = frequencies.count
+        cosines = Buffer(positions * half)
+        sines = Buffer(positions * half)
+        for position in 0..<positions {
+            for (i, frequency) in frequencies.enumerated() {
+                // The product in fp32, as transformers has it: at position 8000 another rounding of
+                // the angle would already show in the fourth digit of its cosine.
+                let angle = Double(Float(position) * frequency)
+                cosines[position * half + i] = Float(cos(angle))
+                sines[position * half + i] = Float(sin(angle))
+            }
+        }
+    }
+
+    /// ωᵢ = θ^(−2i / headSize), stretched as the configuration says.
+    package static func frequencies(_ configuration: ModelConfiguration) -> [Float] {
+        let D = configuration.headSize
+        let plain = (0..<D / 2).map { i in
+            Float(1) / Float(pow(configuration.ropeTheta, Double(2 * i) / Double(D)))
+        }
+        switch configuration.ropeScaling {
+        case nil:
+            return plain
+        case .linear(let factor):
+            return plain.map { $0 / Float(factor) }
+        case .llama3(let factor, let low, let high, let originalMaximumPositions):
+            // Llama 3.1: long wavelengths stretched by `factor`, short ones left alone, those between
+            // interpolated.
+            let context = Double(originalMaximumPositions)
+            return plain.map { frequency in
+                let wavelength = 2 * Double.pi / Double(frequency)
+                if wavelength < context / high { return frequency }
+                if wavelength > context / low { return frequency / Float(factor) }
+                let smooth = (context / wavelength - low) / (high - low)
+                return Float(
+                    (1 - smooth) * Double(frequency) / factor + smooth * Double(frequency))
+            }
+        }
+    }
+
+    /// (x₁, x₂) ← (x₁ cos φ − x₂ sin φ, x₂ cos φ + x₁ sin φ), φ = position · ω, in place.
+    ///
+    /// - Parameters:
+    ///   - x: [count, heads · headSize]
+    ///   - positions: [count]
+    package func forward(
+        _ x: UnsafeMutablePointer<Float>, heads: Int, positions: UnsafePointer<Int32>, count: Int,
+        on compute: Compute
+    ) {
+        rotate(x, heads: heads, positions: positions, count: count, sign: 1, on: compute)
+    }
+
+    /// dx of a rotation by φ is dy rotated by −φ, in place.
+    ///
+    /// - Parameters:
+    ///   - dx: holds dy, [count, heads · headSize].
+    ///   - positions: [count]
+    package func backward(
+        _ dx: UnsafeMutablePointer<Float>, heads: Int, positions: UnsafePointer<Int32>, count: Int,
+        on compute: Compute
+    ) {
+        rotate(dx, heads: heads, positions: positions, count: count, sign: -1, on: compute)
+    }
+
+    private func rotate(
+        _ x: UnsafeMutablePointer<Float>, heads: Int, positions: UnsafePointer<Int32>, count: Int,
+        sign: Float, on compute: Compute
+    ) {
+        let half = headSize / 2
+        compute.pool.split(count) { _, begin, end in
+            for row in begin..<end {
+                let cosine = cosines.pointer + Int(positions[row]) * half
+                let sine = sines.pointer + Int(positions[row]) * half
+                for head in 0..<heads {
+                    let first = x + (row * heads + head) * headSize
+                    let second = first + half
+                    for i in 0..<half {
+                        let (a, b) = (first[i], second[i])
+                        first[i] = a * cosine[i] - b * (sign * sine[i])
+                        second[i] = b * cosine[i] + a * (sign * sine[i])
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,159 @@
+public import LorikeetQuant
+
+/// Loss of training rows, and its gradients in an adapter's factors; owns the memory for both.
+///
+/// The rows of a call are laid end to end without padding; each attends to itself alone. Either every
+/// block keeps what its backward pass needs, or it keeps only its input and runs forward once more
+/// when its gradient is due. Blocks below the lowest one that learns are run forward and forgotten.
+public final class TrainingPass: LossAndGradients {
+    /// The model.
+    public let model: LlamaModel
+    /// What it runs on.
+    public let compute: Compute
+    /// The most tokens that one call takes.
+    public let maximumTokens: Int
+    /// Whether blocks are run forward again instead of keeping their activations.
+    public let recomputesBlocks: Bool
+
+    private let forwardScratch: ForwardScratch
+    private let backwardScratch: BackwardScratch
+    private let rotary: RotaryEmbedding
+    private let crossEntropy: CrossEntropy
+    // inputs[l] is block l's input [tokens, hidden]; the last is the last block's output.
+    private let inputs: [Buffer<Float>]
+    // One a block, or one for all where blocks are recomputed.
+    private let activations: [BlockActivations]
+    // The gradient of the residual stream [tokens, hidden]
+    private let d: Buffer<Float>
+    private let dNormed: Buffer<Float>
+
+    /// Allocates for calls of up to `maximumTokens` tokens.
+    public init(
+        model: LlamaModel, compute: Compute, maximumTokens: Int, recomputesBlocks: Bool
+    ) {
+        precondition(maximumTokens > 0, "a training pass of \(maximumTokens) tokens")
+        let configuration = model.configuration
+        self.model = model
+        self.compute = compute
+        self.maximumTokens = maximumTokens
+        self.recomputesBlocks = recomputesBlocks
+        forwardScratch = ForwardScratch(
+            configuration, tokens: maximumTokens, threads: compute.pool.count)
+        backwardScratch = BackwardScratch(configuration, tokens: maximumTokens)
+        rotary = RotaryEmbedding(configuration, positions: maximumTokens)
+        crossEntropy = CrossEntropy(output: model.output)
+        let width = maximumTokens * configuration.hiddenSize
+        inputs = (0...configuration.layerCount).map { _ in Buffer(width) }
+        activations = (0..<(recomputesBlocks ? 1 : configuration.layerCount)).map { _ in
+            BlockActivations(configuration, tokens: maximumTokens)
+        }
+        d = Buffer(width)
+        dNormed = backwardScratch.dNormed
+    }
+
+    /// Adds lossScale · d(sum of the token losses) to the adapter's gradients.
+    ///
+    /// - Returns: the sum of the losses over the unmasked targets, unscaled, and their number.
+    /// - Throws: `LorikeetError` for more tokens than `maximumTokens`, or a token outside the
+    ///   vocabulary.
+    public func accumulate(
+        _ rows: [TrainingRow], adapter: any TrainableLowRankDeltas, lossScale: Float
+    ) throws -> (loss: Double, targets: Int) {
+        let (forward, targets) = try run(rows, adapter: adapter)
+        guard !targets.isEmpty else { return (0, 0) }
+        let n = forward.batch.count
+        let loss = crossEntropy.forwardBackward(
+            forwardScratch.normed.pointer, rows: n, targets: targets, lossScale: lossScale,
+            into: dNormed.pointer, on: compute)
+        d.pointer.update(repeating: 0, count: n * model.configuration.hiddenSize)
+        model.norm.backward(
+            dNormed.pointer, x: inputs[model.blocks.count].pointer,
+            inverseRMS: forwardScratch.inverseRMS.pointer, count: n, addingTo: d.pointer,
+            on: compute)
+        backward(forward, adapter: adapter)
+        return (loss, targets.count)
+    }
+
+    /// The sum of the losses over the unmasked targets, and their number.
+    ///
+    /// - Throws: as `accumulate` does.
+    public func evaluate(
+        _ rows: [TrainingRow], adapter: any LowRankDeltas
+    ) throws -> (loss: Double, targets: Int) {
+        let (_, targets) = try run(rows, adapter: adapter)
+        var sum = 0.0
+        crossEntropy.forward(forwardScratch.normed.pointer, targets: targets, on: compute) {
+            sum += Double($1)
+        }
+        return (sum, targets.count)
+    }
+
+    // Everything up to the final norm, whose result is left in the scratch's `normed`.
+    private func run(
+        _ rows: [TrainingRow], adapter: any LowRankDeltas
+    ) throws -> (ForwardContext, [CrossEntropy.Target]) {
+        let (batch, targets) = try layOut(rows)
+        forwardScratch.prepare(batch, adapter: adapter, layers: model.blocks.count)
+        var pass = ForwardContext(
+            batch: batch, adapter: adapter, rotary: rotary, scratch: forwardScratch,
+            compute: compute)
+        model.embed(rows.flatMap(\.inputIDs), into: inputs[0].pointer, on: compute)
+        for (layer, block) in model.blocks.enumerated() {
+            pass.layer = layer
+            block.forward(
+                inputs[layer].pointer, into: inputs[layer + 1].pointer, keeping: kept(layer),
+                pass: pass)
+        }
+        model.norm.forward(
+            inputs[model.blocks.count].pointer, count: batch.count,
+            into: forwardScratch.normed.pointer, inverseRMS: forwardScratch.inverseRMS.pointer,
+            on: compute)
+        return (pass, targets)
+    }
+
+    private func backward(_ forward: ForwardContext, adapter: any TrainableLowRankDeltas) {
+        var pass = BackwardContext(forward: forward, adapter: adapter, scratch: backwardScratch)
+        let learning = model.blocks.indices.filter { layer in
+            LinearModule.allCases.contains {
+                adapter.gradient(at: ModulePath(layer: layer, module: $0)) != nil
+            }
+        }
+        guard let lowest = learning.first else { return }
+        for layer in (lowest..<model.blocks.count).reversed() {
+            pass.forward.layer = layer
+            let (block, x) = (model.blocks[layer], inputs[layer].pointer)
+            // The last block's activations are still there from the forward pass.
+            if recomputesBlocks, layer < model.blocks.count - 1 {
+                block.forward(
+                    x, into: inputs[layer + 1].pointer, keeping: kept(layer), pass: pass.forward)
+            }
+            block.backward(
+                d.pointer, x: x, kept: kept(layer), propagates: layer > lowest, pass: pass)
+        }
+    }
+
+    private func kept(_ layer: Int) -> BlockActivations {
+        activations[recomputesBlocks ? 0 : layer]
+    }
+
+    private func layOut(_ rows: [TrainingRow]) throws -> (Batch, [CrossEntropy.Target]) {
+        var batch = Batch(sequences: [])
+        var targets: [CrossEntropy.Target] = []
+        var start = 0
+        for row in rows where !row.inputIDs.isEmpty {
+            try model.check(row.inputIDs)
+            try model.check(row.labels.lazy.filter { $0 != TrainingRow.masked })
+            for i in 1..<max(row.labels.count, 1) where row.labels[i] != TrainingRow.masked {
+                targets.append(CrossEntropy.Target(row: start + i - 1, token: row.labels[i]))
+            }
+            batch.sequences.append(.init(start: start, count: row.inputIDs.count, cache: nil))
+            start += row.inputIDs.count
+        }
+        guard start <= maximumTokens else {
+            throw LorikeetError(
+                .invalidArgument, "training rows", "more tokens than memory was reserved for",
+                expected: "at most \(maximumTokens)", got: "\(start)")
+        }
+        return (batch, targets)
+    }
+}

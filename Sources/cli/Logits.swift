@@ -1,0 +1,43 @@
+import ArgumentParser
+import LorikeetRuntime
+
+/// `lorikeet logits --model DIR --tokens 1,2,3 --output F.safetensors`
+struct Logits: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Write a model's logits for a sequence of tokens as a safetensors file.",
+        discussion: "The file holds one fp32 tensor `logits` [tokens, vocabulary].")
+
+    @OptionGroup var model: ModelOptions
+
+    @Option(help: "Token ids, separated by commas.")
+    var tokens: String
+
+    @Option(name: [.short, .long], help: "The file to write.")
+    var output: String
+
+    @OptionGroup var outputOptions: OutputOptions
+    @OptionGroup var common: CommonOptions
+
+    func run() throws {
+        let ids = try tokens.split(separator: ",", omittingEmptySubsequences: false).map { word in
+            guard let id = Int32(word.trimmingPrefix(while: \.isWhitespace)) else {
+                throw ValidationError("--tokens: '\(word)' is not a token id.")
+            }
+            return id
+        }
+        try AtomicOutput.requireAbsent(output, unless: outputOptions.force)
+        let (model, adapter) = try model.load(common)
+        let pass = InferencePass(model: model.model, compute: model.compute)
+        let cache = KVCache(model.model.configuration, capacity: max(ids.count, 1))
+        let logits = try pass.forward(ids, cache: cache, adapter: adapter, logits: .all)
+        let vocabulary = model.model.configuration.vocabularySize
+        try SafetensorsWriter.write(
+            [("logits", .f32, [ids.count, vocabulary], UnsafeRawBufferPointer(logits))], to: output)
+        let shape: JSON = [.int(ids.count), .int(vocabulary)]
+        if common.json {
+            Terminal.print(["output": .string(output), "shape": shape])
+        } else {
+            Terminal.print("\(output): logits \(shape.text())")
+        }
+    }
+}

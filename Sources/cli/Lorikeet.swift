@@ -1,0 +1,19 @@
+import ArgumentParser
+
+/// The command line: one subcommand a file.
+@main
+struct Lorikeet: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "lorikeet",
+        abstract: "Quantize a language model to 4 bits, fine-tune adapters over it, generate with them.",
+        discussion: """
+            A model is a Hugging Face folder or a GGUF file; an adapter is a PEFT folder or a bundle.
+            Results go to standard output, progress and messages to standard error.
+            Exit codes: 0 done, 1 bad input, 64 wrong usage, 130 interrupted.
+            """,
+        version: "0.1.0",
+        subcommands: [
+            Quantize.self, Train.self, Generate.self, Chat.self, Bundle.self, Inspect.self,
+            Perplexity.self, Logits.self, Tokenize.self, Quickstart.self,
+        ])
+}

@@ -1,0 +1,29 @@
+import ArgumentParser
+import LorikeetAdapters
+import LorikeetRuntime
+
+/// The model a command runs, with its adapters.
+struct ModelOptions: ParsableArguments {
+    @Option(name: [.short, .long], help: "A Hugging Face folder, quantized or not, or a GGUF file.")
+    var model: String
+
+    @Option(name: [.short, .long], help: "A PEFT folder or a bundle; several are added up.")
+    var adapter: [String] = []
+
+    @OptionGroup var precision: PrecisionOptions
+
+    /// Maps the model and loads the adapters over it.
+    func load(_ common: CommonOptions) throws -> (LanguageModel, (any LowRankDeltas)?) {
+        let model = try LanguageModel(path: model, compute: common.compute())
+        let adapters = try adapter.map { path in
+            let adapter = try Adapters.load(path, over: model)
+            Terminal.note("\(path): \(adapter.summary)")
+            return adapter
+        }
+        switch adapters.count {
+        case 0: return (model, nil)
+        case 1: return (model, adapters[0])
+        default: return (model, DeltaSum(adapters))
+        }
+    }
+}

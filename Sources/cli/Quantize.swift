@@ -1,0 +1,98 @@
+import ArgumentParser
+import Foundation
+import LorikeetQuant
+import LorikeetRuntime
+
+/// `lorikeet quantize SOURCE --output DIR`
+struct Quantize: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Quantize a checkpoint to a bitsandbytes 4-bit Hugging Face folder.",
+        discussion: """
+            All matrices but embeddings and the output projection are quantized; norms and what --skip names stay.
+            One tensor is in memory at a time. transformers with bitsandbytes loads the result.
+            """)
+
+    @Argument(help: "A Hugging Face folder or a GGUF file.")
+    var source: String
+
+    @Option(name: [.short, .long], help: "The folder to write.")
+    var output: String
+
+    @Option(help: "nf4 or fp4.")
+    var format = QuantizationFormat.nf4
+
+    @Option(help: "Weights that share a scale: 64, 128, … 4096.")
+    var blockSize = 64
+
+    @Flag(help: "Keep the scales in fp32 instead of quantizing them to 8 bits.")
+    var noDoubleQuantization = false
+
+    @Option(help: "Leave tensors whose name contains this unquantized; may be repeated.")
+    var skip: [String] = []
+
+    @Option(help: "Type of what stays unquantized; default: the source's, bf16 from a quantized GGUF.")
+    var dtype: FloatType?
+
+    @OptionGroup var outputOptions: OutputOptions
+    @OptionGroup var common: CommonOptions
+
+    /// The float types by their names on the command line.
+    enum FloatType: String, ExpressibleByArgument, CaseIterable {
+        case fp32, bf16, fp16
+
+        var tensorType: TensorType {
+            switch self {
+            case .fp32: .f32
+            case .bf16: .bf16
+            case .fp16: .f16
+            }
+        }
+    }
+
+    func validate() throws {
+        guard QuantizationConfiguration.blockSizes.contains(blockSize) else {
+            let sizes = QuantizationConfiguration.blockSizes.map(String.init).joined(separator: ", ")
+            throw ValidationError("--block-size \(blockSize): expected one of \(sizes).")
+        }
+    }
+
+    func run() throws {
+        let checkpoint = try Checkpoints.open(source)
+        let options = QuantizeOptions(
+            configuration: QuantizationConfiguration(
+                format: format, blockSize: blockSize, doubleQuantization: !noDoubleQuantization),
+            skip: skip, dtype: dtype?.tensorType)
+        var bar = ProgressBar("quantize", total: checkpoint.tensorNames.count)
+        let report = try quantize(
+            source: checkpoint, to: output, options: options, replace: outputOptions.force,
+            compute: common.compute()
+        ) { progress in
+            bar.update(progress.tensors, progress.name)
+        }
+        bar.finish()
+        if common.json {
+            Terminal.print(report.json(peakMemoryBytes: peakMemoryBytes()))
+        } else {
+            Terminal.print(
+                """
+                \(output): \(report.quantizedParameters) of \(report.parameters) parameters in \(format.rawValue), \
+                \(String(format: "%.2f", report.bitsPerParameter)) bits each
+                \(Format.bytes(report.inputBytes)) → \(Format.bytes(report.outputBytes)) \
+                in \(String(format: "%.1f", report.seconds)) s, peak memory \(Format.bytes(peakMemoryBytes()))
+                """)
+        }
+    }
+}
+
+extension QuantizationFormat: @retroactive ExpressibleByArgument {}
+
+extension QuantizeReport {
+    fileprivate func json(peakMemoryBytes: Int) -> JSON {
+        [
+            "parameters": .int(parameters), "quantized_parameters": .int(quantizedParameters),
+            "bits_per_parameter": .double(bitsPerParameter), "input_bytes": .int(inputBytes),
+            "output_bytes": .int(outputBytes), "seconds": .double(seconds),
+            "peak_memory_bytes": .int(peakMemoryBytes),
+        ]
+    }
+}

@@ -1,0 +1,140 @@
+import LorikeetQuant
+import QuantKernels
+import TestSupport
+import Testing
+
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#endif
+
+/// The vector operations of every instruction set against float64.
+struct KernelVectorTests {
+    static let counts = [0, 1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 257, 1000]
+
+    // A vector exp is within 2e-7, a division and three products within 2⁻²⁴ each.
+    private let elementwise: Float = 2e-7 + 4 * 0x1p-24
+
+    @Test(arguments: InstructionSet.supported, counts)
+    func `dot and axpy`(instructionSet: InstructionSet, count: Int) {
+        let kernels = instructionSet.kernels
+        let x = noise(count, seed: 1)
+        let y = noise(count + 1, seed: 2)
+        let products = zip(x.array, y.array).map { Double($0) * Double($1) }
+        let magnitude = Float(products.reduce(0) { $0 + abs($1) })
+        // n additions and n products, each rounded.
+        let tolerance = Float(2 * count) * 0x1p-24 * magnitude
+        let difference = kernels.dot(x.pointer, y.pointer, count) - Float(products.reduce(0, +))
+        #expect(abs(difference) <= tolerance + .leastNonzeroMagnitude)
+
+        let before = y.array
+        kernels.axpy(0.37, x.pointer, count, y.pointer)
+        for i in 0..<count {
+            let expected = before[i] + 0.37 * x[i]
+            // Fused or not: one rounding of the product more or less.
+            #expect(abs(y[i] - expected) <= 0x1p-23 * (abs(before[i]) + abs(x[i])))
+        }
+        #expect(y[count] == before[count])
+    }
+
+    @Test(arguments: InstructionSet.supported, counts)
+    func softmax(instructionSet: InstructionSet, count: Int) {
+        guard count > 0 else { return }
+        for scale: Float in [1, 0.125, 40] {
+            let x = noise(count + 1, seed: 3)
+            if count > 3 { x[2] = -.infinity }
+            let before = x.array
+            let scaled = before[..<count].map { Double(scale * $0) }
+            let top = scaled.max() ?? 0
+            let sum = scaled.reduce(0) { $0 + exp($1 - top) }
+            let logSum = instructionSet.kernels.softmax(x.pointer, count, scale)
+            #expect(abs(Double(logSum) - (top + log(sum))) <= 1e-6 * max(1, abs(top + log(sum))))
+            for i in 0..<count {
+                let expected = exp(scaled[i] - top) / sum
+                // The exponent scaled - top is rounded: an error of 2⁻²⁴ of itself, |it| < 200.
+                let error = abs(Double(x[i]) - expected)
+                #expect(error <= 2e-5 * expected + 1e-38)
+                // Where it is small, the exponential's own error shows.
+                if scale < 1 { #expect(error <= 1e-6 * expected) }
+            }
+            #expect(x[count] == before[count])
+        }
+    }
+
+    @Test(arguments: InstructionSet.supported)
+    func `the exponential is within 2e-7, and 0 or infinity beyond its range`(
+        instructionSet: InstructionSet
+    ) {
+        // silu(g) with up = 1 shows exp(-g): g / silu(g) - 1.
+        var worst = 0.0
+        for step in -8700...8700 {
+            let g = Float(step) / 100
+            if g == 0 { continue }
+            let gate = Buffer([Float](repeating: g, count: 16))
+            let up = Buffer([Float](repeating: 1, count: 16))
+            instructionSet.kernels.swiglu(gate.pointer, up.pointer, 16, gate.pointer)
+            let expected = Double(g) / (1 + exp(-Double(g)))
+            worst = max(worst, abs(Double(gate[5]) - expected) / abs(expected))
+        }
+        // exp, the sum, the quotient, the product with g and with up.
+        #expect(worst <= 2e-7 + 4 * 0x1p-24)
+
+        let extremes: [Float] = [-200, 200, -.infinity, .nan, 0, -0.0, 104, -104]
+        let gate = Buffer(extremes)
+        let up = Buffer([Float](repeating: 1, count: 8))
+        let h = Buffer<Float>(8)
+        instructionSet.kernels.swiglu(gate.pointer, up.pointer, 8, h.pointer)
+        #expect(abs(h[0]) < 1e-35 && h[1] == 200 && h[3].isNaN && h[4] == 0 && h[6] == 104)
+    }
+
+    @Test(arguments: InstructionSet.supported, counts)
+    func swiglu(instructionSet: InstructionSet, count: Int) {
+        let gate = noise(count + 1, seed: 4)
+        let up = noise(count + 1, seed: 5)
+        let dh = noise(count, seed: 6)
+        for i in 0..<count { gate[i] *= 10 }
+        let g = gate.array
+        let u = up.array
+        let h = Buffer<Float>(count + 1)
+        instructionSet.kernels.swiglu(gate.pointer, up.pointer, count, h.pointer)
+        // In place: the gradients overwrite what they are of.
+        instructionSet.kernels.swiglu_backward(
+            gate.pointer, up.pointer, dh.pointer, count, gate.pointer, up.pointer)
+        for i in 0..<count {
+            let sigmoid = 1 / (1 + exp(-Double(g[i])))
+            let silu = Double(g[i]) * sigmoid
+            let expected = Float(silu) * u[i]
+            #expect(abs(h[i] - expected) <= elementwise * abs(expected) + .leastNormalMagnitude)
+            let slope = sigmoid * (1 + Double(g[i]) * (1 - sigmoid))
+            let dgate = Double(dh[i]) * Double(u[i]) * slope
+            // 1 - sigmoid loses digits near 1, and so does 1 + g (…) near its zero: errors of 2⁻²⁴ of
+            // 1 + |g|.
+            let bound = 4e-7 * abs(Double(dh[i]) * Double(u[i])) * (1 + abs(Double(g[i])))
+            #expect(abs(Double(gate[i]) - dgate) <= bound)
+            let dup = Float(silu) * dh[i]
+            #expect(abs(up[i] - dup) <= elementwise * abs(dup) + .leastNormalMagnitude)
+        }
+        #expect(h[count] == 0 && gate[count] == g[count] && up[count] == u[count])
+    }
+
+    @Test(arguments: InstructionSet.supported, counts)
+    func rmsnorm(instructionSet: InstructionSet, count: Int) {
+        guard count > 0 else { return }
+        let x = noise(count + 1, seed: 7)
+        let weight = noise(count, seed: 8)
+        let before = x.array
+        let squares = before[..<count].reduce(0.0) { $0 + Double($1) * Double($1) }
+        let expected = 1 / (squares / Double(count) + 1e-5).squareRoot()
+        // In place, and half of the relative error of a sum of n squares: n · 2⁻²⁴.
+        let scale = instructionSet.kernels.rmsnorm(
+            x.pointer, weight.pointer, count, 1e-5, x.pointer)
+        let tolerance = Float(count + 4) * 0x1p-24
+        #expect(abs(scale - Float(expected)) <= tolerance * Float(expected))
+        for i in 0..<count {
+            let normal = before[i] * Float(expected) * weight[i]
+            #expect(abs(x[i] - normal) <= (tolerance + 0x1p-22) * abs(normal))
+        }
+        #expect(x[count] == before[count])
+    }
+}

@@ -1,0 +1,47 @@
+"""What the checks share: the command line, running lorikeet, comparing logits."""
+
+import argparse
+import pathlib
+import subprocess
+
+import torch
+from safetensors.torch import load_file
+
+PROMPT = "The quick brown fox jumps over the lazy dog, and the capital of France is"
+
+
+def arguments():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--lorikeet", required=True)
+    parser.add_argument("--model", required=True, help="a folder that lorikeet quantize wrote")
+    parser.add_argument("--work", type=pathlib.Path, required=True)
+    return parser.parse_args()
+
+
+def lorikeet(options, *words):
+    subprocess.run([options.lorikeet, *map(str, words)], check=True)
+
+
+def logits(options, ids, *words):
+    output = options.work / "logits.safetensors"
+    tokens = ",".join(map(str, ids))
+    lorikeet(options, "logits", "--model", options.model, "--tokens", tokens, "--output", output, "--force", *words)
+    return load_file(output)["logits"]
+
+
+def base(options):
+    """The folder as transformers and bitsandbytes load it, in fp32 arithmetic."""
+    from transformers import AutoModelForCausalLM
+
+    torch.set_num_threads(2)
+    model = AutoModelForCausalLM.from_pretrained(options.model, dtype=torch.float32, device_map="cpu")
+    # bitsandbytes repacks layers to bf16 in eval mode on some CPUs; in training mode it computes in fp32.
+    return model.train()
+
+
+def require_close(name, ours, theirs, tolerance):
+    difference = (ours - theirs).abs().max().item()
+    print(f"{name}: largest difference {difference:.2e} (at most {tolerance:.0e})")
+    assert ours.shape == theirs.shape, (ours.shape, theirs.shape)
+    assert difference <= tolerance, f"{name}: {difference} is more than {tolerance}"
+    assert (ours.argmax(-1) == theirs.argmax(-1)).all(), f"{name}: another token is the likeliest"
