@@ -70,8 +70,12 @@ let package = Package(
             name: "QuantTests", dependencies: ["LorikeetQuant", "QuantKernels", "TestSupport"],
             path: "Tests/QuantTests", swiftSettings: swiftSettings),
         .testTarget(
-            name: "RuntimeTests", dependencies: ["LorikeetQuant", "LorikeetRuntime", "TestSupport"],
-            path: "Tests/RuntimeTests", swiftSettings: swiftSettings),
+            name: "RuntimeTests",
+            dependencies: [
+                "LorikeetQuant", "LorikeetRuntime", "TestSupport",
+                .product(name: "OrderedCollections", package: "swift-collections"),
+            ],
+            path: "Tests/RuntimeTests", resources: [.copy("Resources")], swiftSettings: swiftSettings),
         .testTarget(
             name: "AdaptersTests",
             dependencies: ["LorikeetQuant", "LorikeetRuntime", "LorikeetAdapters", "TestSupport"],

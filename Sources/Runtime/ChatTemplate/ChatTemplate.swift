@@ -42,7 +42,9 @@ public struct ChatTemplate: Sendable {
             source = withExtendedLifetime(file) { String(decoding: file.bytes, as: UTF8.self) }
         } else {
             name = configurationPath
-            guard let found = try embedded(configuration["chat_template"], in: name) else { return nil }
+            guard let found = try embedded(configuration["chat_template"], in: name) else {
+                return nil
+            }
             source = found
         }
         return try ChatTemplate(
@@ -60,13 +62,15 @@ public struct ChatTemplate: Sendable {
                 let source = chosen["template"]?.string
             else {
                 throw LorikeetError(
-                    .malformed, path, "no \"default\" among the named templates of \"chat_template\"",
+                    .malformed, path,
+                    "no \"default\" among the named templates of \"chat_template\"",
                     got: named.compactMap { $0["name"]?.string }.joined(separator: ", "))
             }
             return source
         default:
             throw LorikeetError(
-                .malformed, path, "\"chat_template\" is neither a string nor a list of named templates")
+                .malformed, path,
+                "\"chat_template\" is neither a string nor a list of named templates")
         }
     }
 

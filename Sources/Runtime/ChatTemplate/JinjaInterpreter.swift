@@ -51,7 +51,8 @@ final class JinjaInterpreter {
     func descend() throws {
         depth += 1
         guard depth <= Self.maximumDepth else {
-            throw JinjaFailure("nested deeper than \(Self.maximumDepth) levels: is a macro calling itself?")
+            throw JinjaFailure(
+                "nested deeper than \(Self.maximumDepth) levels: is a macro calling itself?")
         }
     }
 
@@ -125,7 +126,9 @@ final class JinjaInterpreter {
             // every value is computed before the first name is bound
             let values = try variables.map { try evaluate($0.value) }
             return try inNewScope {
-                for (variable, value) in zip(variables, values) { try assign(value, to: variable.target) }
+                for (variable, value) in zip(variables, values) {
+                    try assign(value, to: variable.target)
+                }
                 return try run(body)
             }
         case .generation(let body): try write(captured(body))
@@ -143,7 +146,9 @@ final class JinjaInterpreter {
     private func runCondition(
         _ branches: [(test: JinjaExpression, body: [JinjaStatement])], _ otherwise: [JinjaStatement]
     ) throws -> Flow {
-        for branch in branches where try evaluate(branch.test).isTrue { return try run(branch.body) }
+        for branch in branches where try evaluate(branch.test).isTrue {
+            return try run(branch.body)
+        }
         return try run(otherwise)
     }
 
@@ -173,7 +178,8 @@ final class JinjaInterpreter {
         }
     }
 
-    func inNewScope<Result>(parent: JinjaScope? = nil, _ body: () throws -> Result) throws -> Result {
+    func inNewScope<Result>(parent: JinjaScope? = nil, _ body: () throws -> Result) throws -> Result
+    {
         let outer = scope
         scope = JinjaScope(parent: parent ?? outer)
         defer { scope = outer }
@@ -253,7 +259,9 @@ final class JinjaInterpreter {
         }
         _ = try inNewScope(parent: definition) {
             if macro.namesCaller {
-                let caller = keywords.firstIndex { $0.name == "caller" }.map { keywords.remove(at: $0).value }
+                let caller = keywords.firstIndex { $0.name == "caller" }.map {
+                    keywords.remove(at: $0).value
+                }
                 scope.variables["caller"] = caller ?? .undefined("No caller defined")
             }
             try bind(macro, arguments.positional, &keywords)
@@ -272,7 +280,8 @@ final class JinjaInterpreter {
                 .map { keywords.remove(at: $0).value }
             if index < positional.count {
                 guard keyword == nil else {
-                    throw JinjaFailure("macro '\(macro.name)' got two values for '\(parameter.name)'")
+                    throw JinjaFailure(
+                        "macro '\(macro.name)' got two values for '\(parameter.name)'")
                 }
                 scope.variables[parameter.name] = positional[index]
             } else if let keyword {

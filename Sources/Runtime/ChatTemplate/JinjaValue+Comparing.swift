@@ -29,7 +29,9 @@ extension JinjaValue {
     }
 
     /// `<`, which Python has for numbers, strings, lists and tuples.
-    static func isLess(_ left: JinjaValue, _ right: JinjaValue, operator symbol: String = "<") throws
+    static func isLess(
+        _ left: JinjaValue, _ right: JinjaValue, operator symbol: String = "<"
+    ) throws
         -> Bool
     {
         switch (left, right) {
@@ -50,7 +52,9 @@ extension JinjaValue {
     }
 
     /// `a OPERATOR b`
-    static func compare(_ left: JinjaValue, _ comparison: JinjaComparison, _ right: JinjaValue) throws
+    static func compare(
+        _ left: JinjaValue, _ comparison: JinjaComparison, _ right: JinjaValue
+    ) throws
         -> Bool
     {
         let symbol = comparison.rawValue
@@ -61,7 +65,8 @@ extension JinjaValue {
         case .less: return try isLess(left, right, operator: symbol)
         case .greater: return try isLess(right, left, operator: symbol)
         case .lessOrEqual: return try isLess(left, right, operator: symbol) || areEqual(left, right)
-        case .greaterOrEqual: return try isLess(right, left, operator: symbol) || areEqual(left, right)
+        case .greaterOrEqual:
+            return try isLess(right, left, operator: symbol) || areEqual(left, right)
         case .contained: return try right.contains(left)
         case .notContained: return try !right.contains(left)
         }

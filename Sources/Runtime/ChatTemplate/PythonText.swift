@@ -46,7 +46,9 @@ enum PythonText {
     // MARK: Stripping
 
     /// `strip`, `lstrip` or `rstrip`: spaces, or the code points of `characters`.
-    static func strip(_ text: String, _ characters: String? = nil, left: Bool, right: Bool) -> String {
+    static func strip(
+        _ text: String, _ characters: String? = nil, left: Bool, right: Bool
+    ) -> String {
         let set = characters.map { Set($0.unicodeScalars) }
         let matches = { (scalar: Unicode.Scalar) in set?.contains(scalar) ?? isSpace(scalar) }
         var rest = text.unicodeScalars[...]
@@ -87,7 +89,8 @@ enum PythonText {
         guard let first = bytes.first else { return nil }
         if first < 0x80 { return isSpace(Unicode.Scalar(first)) ? 1 : nil }
         let length = first >= 0xE0 ? 3 : 2
-        guard let scalar = String(decoding: bytes.prefix(length), as: UTF8.self).unicodeScalars.first,
+        guard
+            let scalar = String(decoding: bytes.prefix(length), as: UTF8.self).unicodeScalars.first,
             isSpace(scalar)
         else { return nil }
         return length
@@ -167,7 +170,8 @@ enum PythonText {
     // MARK: Splitting
 
     /// `split` or `rsplit` at `separator`; negative is no limit.
-    static func split(_ text: String, at separator: String, limit: Int, fromRight: Bool) -> [String] {
+    static func split(_ text: String, at separator: String, limit: Int, fromRight: Bool) -> [String]
+    {
         let limit = limit < 0 ? Int.max : limit
         let bytes = Array(text.utf8)
         let separator = Array(separator.utf8)

@@ -1,5 +1,4 @@
 import Foundation
-import OrderedCollections
 
 extension JSON {
     /// Parses one JSON document (RFC 8259), refusing repeated keys and nesting past 512 levels.
@@ -101,7 +100,7 @@ private struct JSONParser {
         try descend()
         defer { depth -= 1 }
         position += 1
-        var members: OrderedDictionary<String, JSON> = [:]
+        var members = JSON.Object()
         if try peek() == UInt8(ascii: "}") {
             position += 1
             return .object(members)

@@ -1,5 +1,3 @@
-public import OrderedCollections
-
 /// A JSON value that keeps the order of its keys.
 ///
 /// Foundation's decoders forget the order of keys and let a repeated key pass; config.json is
@@ -19,7 +17,7 @@ public enum JSON: Sendable, Equatable {
     /// An array.
     case array([JSON])
     /// An object in the order of its file.
-    case object(OrderedDictionary<String, JSON>)
+    case object(Object)
 }
 
 extension JSON {
@@ -48,7 +46,7 @@ extension JSON {
     public var array: [JSON]? { if case .array(let value) = self { value } else { nil } }
 
     /// The members, if this is an object.
-    public var object: OrderedDictionary<String, JSON>? {
+    public var object: Object? {
         if case .object(let value) = self { value } else { nil }
     }
 
@@ -92,6 +90,10 @@ extension JSON: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral, Express
     public init(nilLiteral: ()) { self = .null }
     /// An object; a repeated key traps.
     public init(dictionaryLiteral elements: (String, JSON)...) {
-        self = .object(OrderedDictionary(uniqueKeysWithValues: elements))
+        var members = Object()
+        for (key, value) in elements {
+            precondition(members.updateValue(value, forKey: key) == nil, "the key \(key) is repeated")
+        }
+        self = .object(members)
     }
 }
