@@ -36,7 +36,7 @@ struct TokenAlignment {
         byte == 0x20 || (0x09...0x0D).contains(byte)
     }
 
-    /// [0, a, a + b, …]
+    /// The sums of the counts before each: [0, a, a + b, …].
     private static func sums(_ counts: [Int]) -> [Int] {
         counts.reduce(into: [0]) { sums, count in sums.append((sums.last ?? 0) + count) }
     }

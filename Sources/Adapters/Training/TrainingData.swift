@@ -21,6 +21,8 @@ public struct TrainingData: Sendable {
     /// Reads and tokenizes a file.
     ///
     /// - Parameters:
+    ///   - path: the file.
+    ///   - tokenizer: the model's.
     ///   - chatTemplate: how chats become text; rows of messages need one.
     ///   - maximumLength: tokens per row; what is past them is cut off.
     /// - Throws: `.malformed` naming the line: text that is no JSON, an unknown shape, an id outside the

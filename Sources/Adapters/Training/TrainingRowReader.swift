@@ -5,7 +5,7 @@ struct TrainingRowReader {
     let tokenizer: Tokenizer
     let chatTemplate: ChatTemplate?
 
-    /// - Parameter source: file and line, for errors.
+    /// The row of one object; `source` is its file and line, for errors.
     func row(_ json: JSON, source: String) throws -> TrainingRow {
         guard case .object(let members) = json else {
             throw LorikeetError(.malformed, source, "a row is a JSON object, this is another value")

@@ -14,9 +14,11 @@ public struct ChatTemplate: Sendable {
     /// Parses a template.
     ///
     /// - Parameters:
-    ///   - name: the template's file, for errors.
+    ///   - source: the template.
+    ///   - name: its file, for errors.
     ///   - beginningOfText: the variable `bos_token`, undefined when nil.
     ///   - endOfText: the variable `eos_token`, undefined when nil.
+    /// - Throws: `.malformed` with the line.
     public init(source: String, name: String, beginningOfText: String?, endOfText: String?) throws {
         template = try JinjaTemplate(source, name: name)
         self.beginningOfText = beginningOfText
@@ -82,9 +84,11 @@ public struct ChatTemplate: Sendable {
     /// The conversation as the model's prompt.
     ///
     /// - Parameters:
+    ///   - messages: the turns, oldest first.
     ///   - addGenerationPrompt: whether the text ends where the assistant's answer begins.
     ///   - tools: a list of JSON schemas; `none` when nil.
     ///   - extra: further variables that the template knows, such as "enable_thinking".
+    /// - Returns: the text, special tokens included: it is tokenized without adding any.
     /// - Throws: `.invalidArgument` in the template's words when it refuses the conversation;
     ///   `.malformed` when the template itself fails.
     public func render(

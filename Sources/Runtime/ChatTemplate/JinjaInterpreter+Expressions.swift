@@ -1,7 +1,7 @@
 /// The values of expressions. One method per kind: a single large one would need a stack frame for
 /// all of them at every level.
 extension JinjaInterpreter {
-    /// - Parameter blockText: what a filter without input applies to: the text of its block.
+    /// The value of an expression; a filter without input applies to `blockText`.
     func evaluate(_ expression: JinjaExpression, blockText: JinjaValue? = nil) throws -> JinjaValue
     {
         try spend()

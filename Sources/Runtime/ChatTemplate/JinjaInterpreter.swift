@@ -4,6 +4,7 @@
 /// values and the size of what they make), depth (nested evaluation) and nesting of values.
 final class JinjaInterpreter {
     /// Units of work for one rendering: a node of the syntax tree each, and a sixteenth per byte made.
+    ///
     /// A long chat takes some hundred thousand; the bound is a second, and 64 MB of text.
     static let maximumWork = 4_000_000
     /// Nested evaluations: recursive macros for nested schemas use some dozens.

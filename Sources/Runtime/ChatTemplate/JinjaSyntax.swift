@@ -100,7 +100,7 @@ struct JinjaStatement: Sendable {
     }
 }
 
-/// `{% for target in iterable if test %}body{% else %}otherwise{% endfor %}`
+/// `{% for target in iterable if test %}body{% else %}otherwise{% endfor %}`.
 struct JinjaLoop: Sendable {
     var target: JinjaTarget
     var iterable: JinjaExpression

@@ -1,7 +1,7 @@
 import OrderedCollections
 
 extension JinjaValue {
-    /// `==`
+    /// `==`.
     static func areEqual(_ left: JinjaValue, _ right: JinjaValue) -> Bool {
         switch (left, right) {
         case (.undefined, .undefined), (.none, .none): true
@@ -51,7 +51,7 @@ extension JinjaValue {
             "'\(symbol)' not supported between '\(left.typeName)' and '\(right.typeName)'")
     }
 
-    /// `a OPERATOR b`
+    /// `a OPERATOR b`.
     static func compare(
         _ left: JinjaValue, _ comparison: JinjaComparison, _ right: JinjaValue
     ) throws
@@ -72,7 +72,7 @@ extension JinjaValue {
         }
     }
 
-    /// `element in self`
+    /// `element in self`.
     func contains(_ element: JinjaValue) throws -> Bool {
         switch self {
         case .string(let text):
@@ -98,7 +98,7 @@ extension JinjaValue {
         }
     }
 
-    /// `len(self)`
+    /// `len(self)`.
     func count() throws -> Int {
         switch self {
         case .undefined: return 0

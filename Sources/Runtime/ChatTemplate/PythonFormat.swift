@@ -97,7 +97,7 @@ enum PythonFormat {
     /// Widths and precisions past this are refused: they only pad.
     private static let widest = 10_000
 
-    /// `format % arguments`
+    /// `format % arguments`.
     static func percent(
         _ format: String, _ arguments: JinjaValue, _ interpreter: JinjaInterpreter
     ) throws -> String {

@@ -103,7 +103,7 @@ enum PythonText {
         part.isEmpty ? 0 : occurrences(of: part, in: bytes, limit: 1).first
     }
 
-    /// `part in text`
+    /// `part in text`.
     static func contains(_ text: String, _ part: String) -> Bool {
         find(Array(part.utf8), in: Array(text.utf8)) != nil
     }
@@ -214,7 +214,7 @@ enum PythonText {
         return parts
     }
 
-    /// `splitlines()`
+    /// `splitlines()`.
     static func lines(_ text: String, keepingEnds: Bool = false) -> [String] {
         var lines: [String] = []
         var line = String.UnicodeScalarView()
@@ -240,7 +240,7 @@ enum PythonText {
 
     // MARK: Case
 
-    /// `capitalize()`
+    /// `capitalize()`.
     static func capitalized(_ text: String) -> String {
         guard let first = text.unicodeScalars.first else { return text }
         return first.properties.titlecaseMapping
