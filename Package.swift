@@ -37,6 +37,7 @@ let package = Package(
             name: "LorikeetRuntime",
             dependencies: [
                 "LorikeetQuant", "COpenBLAS",
+                .product(name: "HeapModule", package: "swift-collections"),
                 .product(name: "OrderedCollections", package: "swift-collections"),
             ],
             path: "Sources/Runtime", swiftSettings: swiftSettings),
@@ -70,8 +71,13 @@ let package = Package(
             name: "QuantTests", dependencies: ["LorikeetQuant", "QuantKernels", "TestSupport"],
             path: "Tests/QuantTests", swiftSettings: swiftSettings),
         .testTarget(
-            name: "RuntimeTests", dependencies: ["LorikeetQuant", "LorikeetRuntime", "TestSupport"],
-            path: "Tests/RuntimeTests", swiftSettings: swiftSettings),
+            name: "RuntimeTests",
+            dependencies: [
+                "LorikeetQuant", "LorikeetRuntime", "TestSupport",
+                .product(name: "OrderedCollections", package: "swift-collections"),
+            ],
+            path: "Tests/RuntimeTests", resources: [.copy("Resources")],
+            swiftSettings: swiftSettings),
         .testTarget(
             name: "AdaptersTests",
             dependencies: ["LorikeetQuant", "LorikeetRuntime", "LorikeetAdapters", "TestSupport"],
