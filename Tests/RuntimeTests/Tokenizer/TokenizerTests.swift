@@ -147,4 +147,11 @@ struct SmolLM2TokenizerTests {
         #expect(tokenizer.beginningOfTextToken == "<|im_start|>")
         #expect(tokenizer.endOfTextToken == "<|im_end|>")
     }
+
+    @Test func `chats rendered by the template encode as transformers does`() throws {
+        let tokenizer = try Tokenizer(folder: #require(TokenizerCases.smolLM2))
+        for chat in try TokenizerCases.json("smollm2_cases.json").elements("chats") {
+            #expect(tokenizer.encode(try #require(chat["text"]?.string)) == chat["ids"]?.ids)
+        }
+    }
 }
