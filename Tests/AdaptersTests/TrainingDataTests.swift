@@ -191,17 +191,6 @@ import Testing
         #expect(data.skippedCount == 2)
     }
 
-    @Test func `an epoch's order is the seed's, every row once`() throws {
-        let lines = (0..<50).map { "{\"input_ids\": [1, \($0)]}" }
-        let data = try read(lines.joined(separator: "\n"))
-        let first = data.epochOrder(seed: 7, epoch: 0)
-        #expect(first.sorted() == Array(0..<50))
-        #expect(first == data.epochOrder(seed: 7, epoch: 0))
-        #expect(first != data.epochOrder(seed: 7, epoch: 1))
-        #expect(first != data.epochOrder(seed: 8, epoch: 0))
-        #expect(first != Array(0..<50))
-    }
-
     // MARK: Bad input
 
     @Test(arguments: [

@@ -70,11 +70,16 @@ public struct TrainingData: Sendable {
         truncatedCount = truncated
     }
 
-    /// The order in which an epoch visits the rows: the same for the same seed and epoch.
-    public func epochOrder(seed: UInt64, epoch: Int) -> [Int] {
-        var seeds = SeededGenerator(seed: seed)
-        var generator = SeededGenerator(seed: seeds.next() ^ UInt64(truncatingIfNeeded: epoch))
-        return generator.order(of: rows.count)
+    /// What a user should know of rows that were cut or left out.
+    public var notes: [String] {
+        var notes: [String] = []
+        if truncatedCount > 0 {
+            notes.append("\(truncatedCount) rows were cut at the maximum length")
+        }
+        if skippedCount > 0 {
+            notes.append("\(skippedCount) rows were left out: none of their tokens is a target")
+        }
+        return notes
     }
 
     /// Calls `body` with each line that holds more than space, and its number from 1.
