@@ -2,7 +2,9 @@ import COpenBLAS
 public import LorikeetQuant
 import LorikeetRuntime
 
-/// RefLoRA in its preconditioned form: before the optimizer's step
+/// RefLoRA in its preconditioned form.
+///
+/// Before the optimizer's step
 ///
 ///     dA ← S⁻¹ dA,    dB ← dB S
 ///
@@ -52,7 +54,7 @@ public struct RefLoRA: Method {
         return .refactored(conditionNumber: s.conditionNumber, isClamped: s.isClamped)
     }
 
-    /// left [rows, inner] · right [inner, …]
+    /// The product of left [rows, inner] and right [inner, …].
     private static func product(
         _ left: [Double], _ right: [Double], rows: Int, inner: Int
     ) -> [Double] {

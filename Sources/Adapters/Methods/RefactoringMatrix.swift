@@ -24,11 +24,11 @@ func logarithm(_ x: Double) -> Double { log(x) }
 /// those keep one. Source of the iteration: Iannazzo, "The geometric mean of two matrices from a
 /// computational viewpoint" (2016), section 2.
 public struct RefactoringMatrix: Sendable {
-    /// r
+    /// The rank r.
     public let rank: Int
-    /// S [r, r]
+    /// S, [r, r].
     public let elements: [Double]
-    /// S⁻¹ [r, r]
+    /// S⁻¹, [r, r].
     public let inverse: [Double]
     /// ‖S‖ ‖S⁻¹‖ in Frobenius norms: between cond(S) and r · cond(S).
     public let conditionNumber: Double

@@ -5,7 +5,7 @@ import COpenBLAS
 struct SymmetricMatrix: Sendable, Equatable {
     /// The number of rows.
     let size: Int
-    /// [size, size]
+    /// The elements, [size, size].
     var elements: [Double]
 
     /// Wraps elements that are symmetric already.
