@@ -66,21 +66,3 @@ public struct RefLoRA: Method {
         return result
     }
 }
-
-extension TrainableAdapter {
-    /// Runs `body` for every layer, on all threads, and gathers what became of each.
-    func refactorEachModule(
-        _ compute: Compute, _ body: (TrainableAdapter.Module) -> RefactoringOutcome
-    ) -> RefactoringReport {
-        // In the layers' order, whoever finished first.
-        var outcomes = [RefactoringOutcome](repeating: .failed, count: modules.count)
-        outcomes.withUnsafeMutableBufferPointer { outcomes in
-            // Each thread writes its own range.
-            nonisolated(unsafe) let outcomes = outcomes
-            compute.pool.split(modules.count) { _, begin, end in
-                for index in begin..<end { outcomes[index] = body(modules[index]) }
-            }
-        }
-        return outcomes.reduce(into: RefactoringReport()) { $0.add($1) }
-    }
-}

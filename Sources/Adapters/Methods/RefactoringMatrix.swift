@@ -4,8 +4,6 @@ import Glibc
 import Musl
 #endif
 
-func logarithm(_ x: Double) -> Double { log(x) }
-
 /// The S that RefLoRA refactors the factors of one layer by.
 ///
 /// With X = A Aᵀ and Y = Bᵀ B, S is the symmetric positive definite solution of
