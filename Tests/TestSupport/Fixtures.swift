@@ -1,4 +1,4 @@
-import Foundation
+public import Foundation
 
 /// Where tests find what is committed, and what a machine may have besides.
 public enum Fixtures {

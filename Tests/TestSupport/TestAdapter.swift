@@ -3,11 +3,11 @@ import LorikeetQuant
 public import LorikeetRuntime
 
 /// Low-rank factors with gradients for any set of layers: an adapter without a method.
-public struct TestAdapter: TrainableLowRankDeltas {
+public final class TestAdapter: TrainableLowRankDeltas {
     /// The terms.
-    public var deltas: [ModulePath: LowRankDelta]
+    public let deltas: [ModulePath: LowRankDelta]
     /// Where their gradients go.
-    public var gradients: [ModulePath: LowRankGradient]
+    public let gradients: [ModulePath: LowRankGradient]
 
     /// Wraps `deltas`, all of which learn.
     public init(_ deltas: [ModulePath: LowRankDelta]) {
@@ -18,7 +18,7 @@ public struct TestAdapter: TrainableLowRankDeltas {
     }
 
     /// Reads `NAME.lora_A.weight` and `NAME.lora_B.weight` of every layer that `file` has.
-    public init(_ file: GoldenFile, scale: Float) {
+    public convenience init(_ file: GoldenFile, scale: Float) {
         var deltas: [ModulePath: LowRankDelta] = [:]
         for name in file.names {
             guard let end = name.range(of: ".lora_A.weight")?.lowerBound,

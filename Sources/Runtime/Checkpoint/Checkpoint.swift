@@ -15,6 +15,9 @@ public protocol Checkpoint: Sendable {
     /// The weights' Hugging Face names; the parts that a 4-bit weight is stored in are not listed.
     var tensorNames: [String] { get }
 
+    /// Every tensor of the files as it is stored, the parts of 4-bit weights among them.
+    var storedTensors: [Tensor] { get }
+
     /// A tensor as it is stored: mapped, in the file's own type.
     ///
     /// - Throws: `.notFound`.
@@ -84,7 +87,11 @@ public enum Checkpoints {
             throw LorikeetError(.notFound, path, "there is no such file or folder")
         }
         if isFolder.boolValue { return try HuggingFaceFolder(path: path) }
-        throw LorikeetError(
-            .unsupported, path, "not a checkpoint", expected: "a Hugging Face folder or a .gguf file")
+        guard path.hasSuffix(".gguf") else {
+            throw LorikeetError(
+                .unsupported, path, "not a checkpoint",
+                expected: "a Hugging Face folder or a .gguf file")
+        }
+        return try GGUFCheckpoint(path: path)
     }
 }

@@ -12,6 +12,8 @@ public struct HuggingFaceFolder: Checkpoint {
     public let configuration: JSON
     /// The weights' names, in the order of the files.
     public let tensorNames: [String]
+    /// Every tensor of the files, in their order.
+    public let storedTensors: [Tensor]
     private let tensors: [String: Tensor]
     private let quantized: [String: QuantizationFormat]
 
@@ -35,6 +37,7 @@ public struct HuggingFaceFolder: Checkpoint {
         try Self.requireKnownQuantization(configuration, configPath)
 
         let stored = try Self.storedTensors(path)
+        storedTensors = stored
         var tensors: [String: Tensor] = [:]
         for tensor in stored { tensors[tensor.name] = tensor }
         self.tensors = tensors

@@ -1,5 +1,4 @@
 public import Foundation
-import OrderedCollections
 
 extension JSON {
     /// The document as text: on one line, or indented by two spaces a level as transformers writes it.
@@ -32,7 +31,7 @@ extension JSON {
                 element.write(to: &output, indent: indent)
             }
         case .object(let members):
-            JSON.writeList(members.elements, "{", "}", to: &output, indent: indent) { member, output, indent in
+            JSON.writeList(members, "{", "}", to: &output, indent: indent) { member, output, indent in
                 JSON.quote(member.key, to: &output)
                 output += (indent == nil ? ":" : ": ").utf8
                 member.value.write(to: &output, indent: indent)
