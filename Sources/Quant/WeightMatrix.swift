@@ -36,6 +36,13 @@ public struct WeightMatrix: @unchecked Sendable {
         owners = [owner]
     }
 
+    /// Views row-major fp32 weights that it keeps itself.
+    public init(floats buffer: Buffer<Float>, rows: Int, columns: Int) {
+        precondition(buffer.count == rows * columns, "\(buffer.count) floats for \(rows) × \(columns)")
+        self.init(
+            floats: buffer.pointer, type: QUANT_F32, rows: rows, columns: columns, owner: buffer)
+    }
+
     /// Views packed 4-bit weights.
     ///
     /// - Parameters:
@@ -82,8 +89,8 @@ public struct WeightMatrix: @unchecked Sendable {
         _ x: UnsafePointer<Float>, count: Int, into y: UnsafeMutablePointer<Float>,
         on compute: Compute
     ) {
-        // 16 rows are a panel of the kernels: a split between two would compute it twice.
-        compute.pool.split(rows, by: 16) { thread, begin, end in
+        // 32 rows are the largest panel of the kernels: a split inside one would waste the rest of it.
+        compute.pool.split(rows, by: 32) { thread, begin, end in
             withUnsafePointer(to: raw) { w in
                 if count == 1 {
                     compute.kernels.matvec(w, x, begin, end, y)

@@ -103,7 +103,7 @@ def train(method):
 
 def schedules():
     from transformers import get_scheduler
-    result = {}
+    result = []
     for name, kind in (("linear", "linear"), ("cosine", "cosine"), ("constant", "constant_with_warmup")):
         for warmup, total in ((0, 7), (3, 10), (5, 4)):
             optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
@@ -113,7 +113,7 @@ def schedules():
                 factors.append(schedule.get_last_lr()[0])
                 optimizer.step()
                 schedule.step()
-            result[f"{name} {warmup} {total}"] = factors
+            result.append({"schedule": name, "warmup": warmup, "total": total, "factors": factors})
     return result
 
 

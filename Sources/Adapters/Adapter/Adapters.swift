@@ -114,7 +114,7 @@ public enum Adapters {
     }
 
     /// The last part of a path, less a bundle's suffix.
-    static func name(of path: String) -> String {
+    public static func name(of path: String) -> String {
         let last = (path as NSString).lastPathComponent
         let suffix = "." + AdapterBundle.pathExtension
         return last.hasSuffix(suffix) && last != suffix ? String(last.dropLast(suffix.count)) : last

@@ -5,7 +5,7 @@ import LorikeetRuntime
 /// Literals, `.`, classes, `\d \w \s`, groups, alternatives, `* + ? {m,n}`, `^`, `$`. A match runs all
 /// alternatives in step (Thompson 1968), so its time is the product of the two lengths whatever the
 /// pattern: a pattern from a hostile file cannot hang a server as it would a backtracking matcher.
-struct ModuleNamePattern: Sendable {
+package struct ModuleNamePattern: Sendable {
     fileprivate enum Instruction: Sendable {
         case character(Set)
         case split(Int, Int)  // offsets from here
@@ -29,13 +29,13 @@ struct ModuleNamePattern: Sendable {
     ///
     /// - Throws: `.unsupported` for look-around, back references and patterns past 4,096 steps,
     ///   `.malformed` for what is no regular expression.
-    init(_ pattern: String, source: String) throws {
+    package init(_ pattern: String, source: String) throws {
         var parser = PatternParser(pattern: pattern, source: source)
         program = try parser.whole()
     }
 
     /// Whether the pattern matches all of `name` (Python's `re.fullmatch`).
-    func matches(_ name: String) -> Bool {
+    package func matches(_ name: String) -> Bool {
         let scalars = Array(name.unicodeScalars)
         var threads = Threads(count: program.count + 1)
         var next = threads

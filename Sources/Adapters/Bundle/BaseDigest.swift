@@ -20,18 +20,26 @@ public enum BaseDigest {
         "absmax", "quant_map", "nested_absmax", "nested_quant_map",
     ]
 
-    /// The digest of a base with these tensors; reads every byte of those it lists.
-    public static func of(_ tensors: some Sequence<Tensor>) -> String {
-        let tensors = Array(tensors)
-        let weights = Set(
-            tensors.lazy.map(\.name).filter { $0.hasSuffix(".absmax") }.map {
-                String($0.dropLast(".absmax".count))
-            })
-        let names = weights.union(weights.flatMap { name in companions.map { "\(name).\($0)" } })
-        let listed = weights.isEmpty ? tensors : tensors.filter { names.contains($0.name) }
+    /// The digest of `checkpoint`; reads every byte of the tensors it lists.
+    ///
+    /// - Throws: what reading the checkpoint throws.
+    public static func of(_ checkpoint: some Checkpoint) throws -> String {
+        var all: [Tensor] = []
+        var quantized: [Tensor] = []
+        for name in checkpoint.tensorNames {
+            let tensor = try checkpoint.tensor(name)
+            all.append(tensor)
+            // Only a 4-bit weight has companions, and the first of them always.
+            let parts = companions.compactMap { try? checkpoint.tensor("\(name).\($0)") }
+            if !parts.isEmpty { quantized += [tensor] + parts }
+        }
+        return digest(of: quantized.isEmpty ? all : quantized)
+    }
+
+    private static func digest(of tensors: [Tensor]) -> String {
         var listing = SHA256()
         listing.update(data: Array("lorikeet base 1\n".utf8))
-        for tensor in listed.sorted(by: { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }) {
+        for tensor in tensors.sorted(by: { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }) {
             let shape = tensor.shape.map(String.init).joined(separator: ",")
             let line =
                 "\(tensor.name) \(tensor.type.rawValue) \(shape) \(Digest.sha256(tensor.bytes))\n"

@@ -1,6 +1,5 @@
 import LorikeetQuant
 import LorikeetRuntime
-import OrderedCollections
 
 /// Floats split into byte planes, which zstd packs far better than floats.
 ///
@@ -28,7 +27,7 @@ enum BytePlanes {
             }
         }
         return try FactorFile(
-            metadata: ["encoding": "rotate-left-1 byte planes", headerKey: .string(header)],
+            metadata: ["encoding": "rotate-left-1 byte planes", headerKey: header],
             tensors: planes.map { ("\($0.tensor.name).plane\($0.plane)", .u8, $0.tensor.shape) },
             source: source
         ) { index, target in
@@ -48,7 +47,7 @@ enum BytePlanes {
         func failure(_ problem: String) -> LorikeetError {
             LorikeetError(.malformed, source, problem)
         }
-        guard let header = file.metadata[headerKey]?.string else {
+        guard let header = file.metadata[headerKey] else {
             throw failure("byte planes without the original's header")
         }
         var planes: [String: UnsafeRawBufferPointer] = [:]

@@ -10,14 +10,14 @@ import LorikeetRuntime
 ///       148 sum[8]     156 type      157 linkname[100] 257 magic[6]  263 version[2]  265 uname[32]
 ///       297 gname[32]  329 devmajor[8] 337 devminor[8] 345 prefix[155]
 /// ```
-enum Tar {
+package enum Tar {
     static let blockSize = 512
 
     /// What eleven octal digits hold.
     static let maximumFileSize = 1 << 33 - 1
 
     /// The header of a plain file, the same for the same name and size: no owner, no time.
-    static func header(name: String, size: Int) -> [UInt8] {
+    package static func header(name: String, size: Int) -> [UInt8] {
         precondition(name.utf8.count <= 100 && (0...maximumFileSize).contains(size))
         var header = [UInt8](repeating: 0, count: blockSize)
         func put(_ text: String, at offset: Int) {
@@ -38,12 +38,12 @@ enum Tar {
     }
 
     /// The zeros that follow a file of `size` bytes.
-    static func padding(after size: Int) -> [UInt8] {
+    package static func padding(after size: Int) -> [UInt8] {
         [UInt8](repeating: 0, count: (blockSize - size % blockSize) % blockSize)
     }
 
     /// The two blocks that end an archive.
-    static let end = [UInt8](repeating: 0, count: 2 * blockSize)
+    package static let end = [UInt8](repeating: 0, count: 2 * blockSize)
 
     /// Calls `body` with the pieces of an archive of `files`, in order.
     static func withParts<Result>(
@@ -74,7 +74,7 @@ enum Tar {
     ///
     /// - Throws: `.malformed` for anything but plain files with plain, distinct names and a proper end;
     ///   owner, mode and time are not looked at.
-    static func files(
+    package static func files(
         in bytes: [UInt8], source: String
     ) throws -> [(name: String, content: Range<Int>)] {
         var files: [(name: String, content: Range<Int>)] = []

@@ -3,14 +3,14 @@ import Foundation
 import LorikeetRuntime
 
 /// One zstd frame around a whole file (RFC 8878).
-enum Zstandard {
+package enum Zstandard {
     /// The most that a large file may grow by: planes reach 1.5, their JSON header 20.
-    static let maximumRatio = 32
+    package static let maximumRatio = 32
     /// What even the smallest file may hold: an adapter of equal numbers compresses a thousandfold.
-    static let smallContent = 64 << 20
+    package static let smallContent = 64 << 20
 
     /// Compresses `parts`, one after another, into one frame with its content size and a checksum.
-    static func compress(
+    package static func compress(
         _ parts: [UnsafeRawBufferPointer], into write: (UnsafeRawBufferPointer) throws -> Void
     )
         throws
@@ -44,7 +44,7 @@ enum Zstandard {
     ///
     /// - Throws: `.malformed` for anything but one whole frame, `.unsupported` for one past the limits;
     ///   no more is ever allocated than `maximumBytes`, nor than 32 times the file's size or 64 MiB.
-    static func decompress(
+    package static func decompress(
         _ bytes: UnsafeRawBufferPointer, maximumBytes: Int, source: String
     ) throws -> [UInt8] {
         let (grown, overflow) = bytes.count.multipliedReportingOverflow(by: maximumRatio)

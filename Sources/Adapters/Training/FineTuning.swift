@@ -1,3 +1,4 @@
+import Foundation
 public import LorikeetRuntime
 
 /// A fine-tuning run from a data file to an adapter's folder.
@@ -67,16 +68,102 @@ public struct FineTuning: Sendable {
         progress: (StepMetrics) throws -> Trainer.Disposition = { _ in .proceed }
     ) throws -> Report {
         try AtomicOutput.requireAbsent(output, unless: replace)
-        let data = try TrainingData(
+        let rows = try TrainingData(
             jsonl: data, tokenizer: model.tokenizer, chatTemplate: model.chatTemplate,
             maximumLength: min(options.maximumLength, model.model.configuration.maximumPositions))
-        let trainer = try Trainer(data.rows, options: options.training)
-        let adapter = try start(model)
-        let longest = data.rows.map(\.inputIDs.count).max() ?? 0
+        let trainer = try Trainer(rows.rows, options: options.training)
+        let adapter = try start(over: model)
+        let longest = rows.rows.map(\.inputIDs.count).max() ?? 0
         let pass = TrainingPass(
             model: model.model, compute: model.compute,
-            maximumTokens: options.training.batchSize * longest,
+            maximumTokens: min(options.training.batchSize, rows.rows.count) * longest,
             recomputesBlocks: options.recomputesBlocks)
-        return Report()
+
+        let name = (output as NSString).lastPathComponent
+        var report: Report?
+        try AtomicOutput.folder(at: output, replace: replace) { folder in
+            let run = try trainer.run(
+                pass, adapter: adapter, compute: model.compute,
+                metrics: MetricsWriter(path: folder + "/metrics.jsonl"), progress: progress)
+            try Adapters.writePeftFiles(
+                into: folder, configuration: configuration(model), deltas: adapter.deltas)
+            let bundle = "\(name).\(AdapterBundle.pathExtension)"
+            let manifest = try AdapterBundle.pack(
+                folder, to: "\(folder)/\(bundle)", options: bundleOptions(name, model, run))
+            report = Report(
+                run: run,
+                adapter: "\(options.training.method.rawValue), rank \(options.rank), "
+                    + "\(manifest.modules) modules, \(manifest.parameters) parameters",
+                trainableParameters: adapter.parameterCount, bundle: "\(output)/\(bundle)",
+                bundleBytes: try MappedFile(path: "\(folder)/\(bundle)").bytes.count,
+                notes: rows.notes)
+        }
+        guard let report else { preconditionFailure("a folder that was written without a run") }
+        return report
+    }
+
+    private var alpha: Double { options.alpha ?? Double(2 * options.rank) }
+
+    private func configuration(_ model: LanguageModel) -> AdapterConfiguration {
+        AdapterConfiguration(
+            rank: options.rank, alpha: alpha,
+            targetModules: .list(options.targetModules.map(\.rawValue)),
+            usesRSLoRA: options.training.method == .rslora,
+            baseModel: (model.checkpoint.path as NSString).lastPathComponent)
+    }
+
+    private func start(over model: LanguageModel) throws -> TrainableAdapter {
+        let configuration = model.model.configuration
+        let shapes = (0..<configuration.layerCount).flatMap { layer in
+            options.targetModules.map { module in
+                let (output, input) = module.shape(in: configuration)
+                return TrainableAdapter.Shape(
+                    path: ModulePath(layer: layer, module: module), inputSize: input,
+                    outputSize: output)
+            }
+        }
+        let scale = options.training.method.scale(rank: options.rank, alpha: alpha)
+        guard let path = options.initialAdapter else {
+            return TrainableAdapter(
+                shapes: shapes, rank: options.rank, scale: scale, seed: options.training.seed)
+        }
+        // B = 0 is the usual start: as an adapter it changes nothing, and that is fine here.
+        let initial = try Adapters.load(path, over: model, allowNoEffect: true)
+        return try TrainableAdapter(
+            shapes: shapes, rank: options.rank, scale: scale, copying: initial, name: path)
+    }
+
+    private func bundleOptions(
+        _ name: String, _ model: LanguageModel, _ run: Trainer.Summary
+    ) throws -> AdapterBundle.Options {
+        var options = AdapterBundle.Options()
+        options.name = name
+        options.method = self.options.training.method.rawValue
+        try options.state(model)
+        options.training = [
+            "steps": .int(run.steps), "tokens": .int(run.tokens),
+            "first_loss": .double(run.firstLoss), "last_loss": .double(run.lastLoss),
+            "seed": .int(Int(truncatingIfNeeded: self.options.training.seed)),
+        ]
+        return options
+    }
+}
+
+extension TrainableAdapter {
+    /// The factors by layer.
+    fileprivate var deltas: [ModulePath: LowRankDelta] {
+        Dictionary(uniqueKeysWithValues: modules.map { ($0.path, $0.delta) })
+    }
+}
+
+extension AdapterBundle.Options {
+    /// States the base that the adapter belongs to: its digest, its tokenizer's, its chat template's.
+    ///
+    /// - Throws: what reading the base throws.
+    public mutating func state(_ model: LanguageModel) throws {
+        let files = try TokenizerFiles(model.checkpoint).files
+        baseDigest = try model.baseDigest()
+        tokenizerDigest = files["tokenizer.json"].map { Digest.sha256(Array($0)) }
+        chatTemplateDigest = files["chat_template.jinja"].map { Digest.sha256(Array($0)) }
     }
 }

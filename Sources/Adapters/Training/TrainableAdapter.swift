@@ -109,8 +109,10 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
                     got: "rank \(delta.rank), A \(delta.a.count), B \(delta.b.count)",
                     advice: "Pass its --rank, and the base it was trained on.")
             }
-            _ = expected.a.elements.update(from: delta.a.elements)
-            _ = expected.b.elements.update(from: delta.b.elements)
+            withExtendedLifetime(delta) {
+                _ = expected.a.elements.update(from: delta.a.elements)
+                _ = expected.b.elements.update(from: delta.b.elements)
+            }
         }
     }
 
@@ -167,6 +169,25 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
         }
         return (whole..<buffer.count).reduce(sums.sum()) {
             $0 + Double(pointer[$1]) * Double(pointer[$1])
+        }
+    }
+}
+
+extension TrainableAdapter.Shape {
+    /// The widths of `targets` in every block of `model`.
+    public static func shapes(
+        of targets: [LinearModule], in model: LlamaModel
+    )
+        -> [TrainableAdapter.Shape]
+    {
+        (0..<model.configuration.layerCount).flatMap { layer in
+            targets.compactMap { module in
+                let path = ModulePath(layer: layer, module: module)
+                return model.weight(at: path).map {
+                    TrainableAdapter.Shape(
+                        path: path, inputSize: $0.columns, outputSize: $0.rows)
+                }
+            }
         }
     }
 }

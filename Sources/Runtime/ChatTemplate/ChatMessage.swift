@@ -1,5 +1,3 @@
-public import OrderedCollections
-
 /// One turn of a conversation.
 public struct ChatMessage: Sendable, Equatable {
     /// Who speaks: "system", "user", "assistant", "tool", or what a template knows besides.
@@ -8,10 +6,10 @@ public struct ChatMessage: Sendable, Equatable {
     public var content: String
     /// Further fields in their order: "name", "tool_calls", "reasoning_content". A "content" here
     /// (null beside tool calls, a list of parts) stands in place of the text.
-    public var extra: OrderedDictionary<String, JSON>
+    public var extra: JSON.Object
 
     /// Creates a turn.
-    public init(role: String, content: String, extra: OrderedDictionary<String, JSON> = [:]) {
+    public init(role: String, content: String, extra: JSON.Object = [:]) {
         self.role = role
         self.content = content
         self.extra = extra

@@ -29,24 +29,35 @@ public struct ChatTemplate: Sendable {
     /// - Returns: nil when the folder has no template.
     /// - Throws: `.malformed` when there is one that cannot be read.
     public static func load(folder: String) throws -> ChatTemplate? {
-        let files = FileManager.default
+        func text(_ name: String) throws -> MappedFile? {
+            let path = "\(folder)/\(name)"
+            return FileManager.default.fileExists(atPath: path) ? try MappedFile(path: path) : nil
+        }
+        let configuration = try text("tokenizer_config.json").map { file in
+            try withExtendedLifetime(file) { try JSON(parsing: file.bytes, source: file.path) }
+        }
+        let template = try text("chat_template.jinja").map { file in
+            withExtendedLifetime(file) { String(decoding: file.bytes, as: UTF8.self) }
+        }
+        return try ChatTemplate.choose(template, configuration: configuration, folder: folder)
+    }
+
+    /// The template of a model whose files have these contents.
+    ///
+    /// - Parameters:
+    ///   - template: chat_template.jinja; nil without one.
+    ///   - configuration: tokenizer_config.json; nil without one.
+    ///   - folder: where they come from, for errors.
+    static func choose(
+        _ template: String?, configuration: JSON?, folder: String
+    ) throws -> ChatTemplate? {
         let configurationPath = folder + "/tokenizer_config.json"
-        var configuration: JSON = .object([:])
-        if files.fileExists(atPath: configurationPath) {
-            configuration = try JSON(contentsOf: configurationPath)
-        }
-        var name = folder + "/chat_template.jinja"
-        let source: String
-        if files.fileExists(atPath: name) {
-            let file = try MappedFile(path: name)
-            source = withExtendedLifetime(file) { String(decoding: file.bytes, as: UTF8.self) }
-        } else {
-            name = configurationPath
-            guard let found = try embedded(configuration["chat_template"], in: name) else { return nil }
-            source = found
-        }
+        let embedded = try embedded(configuration?["chat_template"], in: configurationPath)
+        guard let source = template ?? embedded else { return nil }
         return try ChatTemplate(
-            source: source, name: name, beginningOfText: token("bos_token", in: configuration),
+            source: source,
+            name: template == nil ? configurationPath : folder + "/chat_template.jinja",
+            beginningOfText: token("bos_token", in: configuration),
             endOfText: token("eos_token", in: configuration))
     }
 
@@ -71,8 +82,8 @@ public struct ChatTemplate: Sendable {
     }
 
     /// A special token: a string, or an object with its "content".
-    private static func token(_ key: String, in configuration: JSON) -> String? {
-        configuration[key]?.string ?? configuration[key]?["content"]?.string
+    private static func token(_ key: String, in configuration: JSON?) -> String? {
+        configuration?[key]?.string ?? configuration?[key]?["content"]?.string
     }
 
     /// The conversation as the model's prompt.

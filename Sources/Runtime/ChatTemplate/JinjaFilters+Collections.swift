@@ -120,7 +120,7 @@ extension JinjaFilters {
                 Array(elements[$0..<min($0 + size, elements.count)])
             }
             if let fill = arguments[1].flatMap(noneAsNil), let last = batches.popLast() {
-                try interpreter.spend(bytes: 8 * (size - last.count))
+                try interpreter.spend(bytes: size - last.count)
                 batches.append(last + Array(repeating: fill, count: size - last.count))
             }
             return .generator(batches.map { .list($0) })

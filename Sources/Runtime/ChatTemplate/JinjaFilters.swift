@@ -56,20 +56,19 @@ enum JinjaFilters {
                     blank: arguments[2]?.isTrue ?? false))
         },
         "center": { interpreter, value, arguments in
-            let width = try arguments.bind("center", "width")[0]?.requireInteger("center") ?? 80
+            let width = max(0, try arguments.bind("center", "width")[0]?.requireInteger("center") ?? 80)
             let text = try interpreter.text(of: value)
-            try interpreter.spend(bytes: max(0, width))
+            try interpreter.spend(bytes: width)
             return .string(StringMethods.centered(text, width, fill: " "))
         },
         "format": { interpreter, value, arguments in
-            try interpreter.spend(on: .tuple(arguments.positional))
             let text = try interpreter.text(of: value)
             guard arguments.keywords.isEmpty else {
                 var dictionary = JinjaDictionary()
                 for keyword in arguments.keywords { dictionary.set(keyword.name, keyword.value) }
-                return .string(try PythonFormat.percent(text, .dictionary(dictionary)))
+                return .string(try PythonFormat.percent(text, .dictionary(dictionary), interpreter))
             }
-            return .string(try PythonFormat.percent(text, .tuple(arguments.positional)))
+            return .string(try PythonFormat.percent(text, .tuple(arguments.positional), interpreter))
         },
         "truncate": { interpreter, value, arguments in
             let arguments = try arguments.bind("truncate", "length", "killwords", "end", "leeway")
@@ -77,10 +76,11 @@ enum JinjaFilters {
             let length = try arguments[0]?.requireInteger("truncate") ?? 255
             let end = try arguments[2]?.requireString("truncate") ?? "..."
             let leeway = try arguments[3].flatMap(noneAsNil)?.requireInteger("truncate") ?? 5
-            let kept = length - PythonText.count(end)
-            guard kept >= 0, leeway >= 0 else { throw JinjaFailure("truncate: a length below the end's") }
-            guard text.count > length + leeway else { return value }
-            var start = text[..<kept]
+            guard length >= PythonText.count(end), leeway >= 0 else {
+                throw JinjaFailure("truncate: a length below the end's")
+            }
+            guard text.count > length, text.count - length > leeway else { return value }
+            var start = text[..<(length - PythonText.count(end))]
             if !(arguments[1]?.isTrue ?? false), let space = start.lastIndex(of: " ") {
                 start = start[..<space]
             }
@@ -95,9 +95,9 @@ enum JinjaFilters {
             try interpreter.spend(on: value)
             let indent = try arguments[1].flatMap(noneAsNil).map { indent in
                 if case .string(let text) = indent { return text }
-                let width = try indent.requireInteger("tojson")
-                try interpreter.spend(bytes: max(0, width))
-                return String(repeating: " ", count: max(0, width))
+                let width = max(0, try indent.requireInteger("tojson"))
+                try interpreter.spend(bytes: width)
+                return String(repeating: " ", count: width)
             }
             let separators = try arguments[2].flatMap(noneAsNil).map { separators in
                 let pair = try separators.elements()

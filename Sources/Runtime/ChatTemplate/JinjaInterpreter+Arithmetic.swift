@@ -30,8 +30,7 @@ extension JinjaInterpreter {
             if let count = right.integer, let value = try repeated(left, count) { return value }
             if let count = left.integer, let value = try repeated(right, count) { return value }
         case (.modulo, .string(let format), _):
-            try spend(on: right)
-            return .string(try PythonFormat.percent(format, right))
+            return .string(try PythonFormat.percent(format, right, self))
         default: break
         }
         throw JinjaFailure(

@@ -132,8 +132,9 @@ enum LoopAttributes {
         case "first": return .bool(loop.index == 0)
         case "last": return .bool(loop.index == count - 1)
         case "length": return .int(count)
-        case "depth": return .int(loop.depth + 1)
-        case "depth0": return .int(loop.depth)
+        // jinja2 counts recursive loops only, which there are none of here
+        case "depth": return .int(1)
+        case "depth0": return .int(0)
         case "previtem":
             return loop.index > 0 ? loop.elements[loop.index - 1] : .undefined("there is no previous item")
         case "nextitem":

@@ -3,9 +3,9 @@
 /// A template is a program from a stranger. Three bounds keep it from doing harm: work (statements,
 /// values and the size of what they make), depth (nested evaluation) and nesting of values.
 final class JinjaInterpreter {
-    /// Units of work for one rendering: a node of the syntax tree each, and an eighth per byte made. A
-    /// long chat takes some hundred thousand; the bound is seconds, and 160 MB of text.
-    static let maximumWork = 20_000_000
+    /// Units of work for one rendering: a node of the syntax tree each, and a sixteenth per byte made.
+    /// A long chat takes some hundred thousand; the bound is a second, and 64 MB of text.
+    static let maximumWork = 4_000_000
     /// Nested evaluations: recursive macros for nested schemas use some dozens.
     static let maximumDepth = 300
     /// Lists in lists and the like, as a template builds them.
@@ -16,7 +16,6 @@ final class JinjaInterpreter {
     private var work = 0
     private var depth = 0
     var scope: JinjaScope
-    private var loopDepth = 0
     /// What can hold itself through a macro or a namespace, emptied at the end so that it is released.
     private var closures: [JinjaScope] = []
     private var namespaces: [JinjaNamespace] = []
@@ -43,7 +42,7 @@ final class JinjaInterpreter {
 
     /// Accounts for `bytes` made or looked through, or for one step.
     func spend(bytes: Int = 0) throws {
-        work += 1 + bytes / 8
+        work += 1 + bytes / 16
         guard work <= Self.maximumWork else {
             throw JinjaFailure("the template does more work than a chat needs: it was stopped")
         }
@@ -160,9 +159,7 @@ final class JinjaInterpreter {
             }
         }
         guard !elements.isEmpty else { return _ = try inNewScope { try run(loop.otherwise) } }
-        let state = JinjaLoopState(elements, depth: loopDepth)
-        loopDepth += 1
-        defer { loopDepth -= 1 }
+        let state = JinjaLoopState(elements)
         for (index, element) in elements.enumerated() {
             state.index = index
             try spend()

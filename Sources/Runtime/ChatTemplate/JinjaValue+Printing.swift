@@ -99,6 +99,10 @@ private struct JSONText {
     }
 
     mutating func write(_ value: JinjaValue, level: Int) throws {
+        // a wide indent can make far more text than the value has
+        guard output.utf8.count <= 16 * JinjaInterpreter.maximumWork else {
+            throw JinjaFailure("tojson made more than \(16 * JinjaInterpreter.maximumWork) bytes")
+        }
         switch value {
         case .none: output += "null"
         case .bool(let value): output += value ? "true" : "false"

@@ -97,14 +97,10 @@ public final class JinjaSequence {
 /// What `loop` tells about the iteration under way.
 public final class JinjaLoopState {
     let elements: [JinjaValue]
-    let depth: Int
     var index = 0
     var lastChanged: [JinjaValue]?
 
-    init(_ elements: [JinjaValue], depth: Int) {
-        self.elements = elements
-        self.depth = depth
-    }
+    init(_ elements: [JinjaValue]) { self.elements = elements }
 }
 
 /// A dictionary in the order of its insertions, with Python's keys: 1, 1.0 and true are one key.

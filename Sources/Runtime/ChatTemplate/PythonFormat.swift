@@ -98,7 +98,10 @@ enum PythonFormat {
     private static let widest = 10_000
 
     /// `format % arguments`
-    static func percent(_ format: String, _ arguments: JinjaValue) throws -> String {
+    static func percent(
+        _ format: String, _ arguments: JinjaValue, _ interpreter: JinjaInterpreter
+    ) throws -> String {
+        try interpreter.spend(bytes: format.utf8.count)
         var output = ""
         var positional: [JinjaValue] = [arguments]
         if case .tuple(let elements) = arguments { positional = elements }
@@ -145,7 +148,7 @@ enum PythonFormat {
                 next += 1
             }
             if conversion.alignment == nil { conversion.alignment = conversion.fill == "0" ? "=" : ">" }
-            output += try text(value ?? .none, conversion)
+            output += try text(value ?? .none, conversion, interpreter)
         }
         if case .dictionary = arguments { return output }
         guard next >= positional.count else {
@@ -165,7 +168,9 @@ enum PythonFormat {
     }
 
     /// One value through a format specification such as ">8.2f".
-    static func format(_ value: JinjaValue, specification: String) throws -> String {
+    private static func format(
+        _ value: JinjaValue, specification: String, _ interpreter: JinjaInterpreter
+    ) throws -> String {
         var conversion = Conversion()
         var rest = specification.unicodeScalars[...]
         let alignments = "<>^=".unicodeScalars
@@ -195,10 +200,14 @@ enum PythonFormat {
         guard rest.isEmpty else {
             throw JinjaFailure("the format '\(specification)' is not supported")
         }
-        return try text(value, conversion)
+        return try text(value, conversion, interpreter)
     }
 
-    private static func text(_ value: JinjaValue, _ conversion: Conversion) throws -> String {
+    private static func text(
+        _ value: JinjaValue, _ conversion: Conversion, _ interpreter: JinjaInterpreter
+    ) throws -> String {
+        try interpreter.spend(on: value)
+        try interpreter.spend(bytes: conversion.width + (conversion.precision ?? 0))
         var text: String
         var isNumber = true
         switch (conversion.type, value) {
@@ -250,9 +259,7 @@ enum PythonFormat {
 
     /// `text.format(…)`: fields by position and name, with `!r`, `!s` and a format specification.
     static func format(
-        _ text: String, _ arguments: JinjaArguments,
-        field: (JinjaValue, String, _ isItem: Bool) throws -> JinjaValue,
-        spend: (JinjaValue) throws -> Void
+        _ text: String, _ arguments: JinjaArguments, _ interpreter: JinjaInterpreter
     ) throws -> String {
         var output = ""
         var next = 0
@@ -275,12 +282,12 @@ enum PythonFormat {
             }
             let halves = content.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
             let marks = halves[0].split(separator: "!", maxSplits: 1, omittingEmptySubsequences: false)
-            var value = try argument(String(marks[0]), arguments, &next, field)
-            try spend(value)
+            var value = try argument(String(marks[0]), arguments, &next, interpreter)
+            try interpreter.spend(on: value)
             if marks.count > 1 {
                 value = .string(marks[1].elementsEqual("r".unicodeScalars) ? value.representation : value.text)
             }
-            output += try format(value, specification: halves.count > 1 ? String(halves[1]) : "")
+            output += try format(value, specification: halves.count > 1 ? String(halves[1]) : "", interpreter)
         }
         return output
     }
@@ -288,7 +295,7 @@ enum PythonFormat {
     /// `name.attribute[item]`, where an empty name counts up.
     private static func argument(
         _ path: String, _ arguments: JinjaArguments, _ next: inout Int,
-        _ field: (JinjaValue, String, Bool) throws -> JinjaValue
+        _ interpreter: JinjaInterpreter
     ) throws -> JinjaValue {
         let head = String(path.unicodeScalars.prefix { $0 != "." && $0 != "[" })
         var rest = path.unicodeScalars.dropFirst(head.unicodeScalars.count)
@@ -305,7 +312,10 @@ enum PythonFormat {
             let isItem = mark == "["
             let name = rest.prefix { isItem ? $0 != "]" : $0 != "." && $0 != "[" }
             rest = rest[name.endIndex...].dropFirst(isItem ? 1 : 0)
-            value = try field(value, String(name), isItem)
+            value =
+                isItem
+                ? try interpreter.item(Int(String(name)).map { .int($0) } ?? .string(String(name)), of: value)
+                : try interpreter.attribute(String(name), of: value)
         }
         return value
     }

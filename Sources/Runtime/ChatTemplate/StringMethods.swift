@@ -237,25 +237,19 @@ enum StringMethods {
     private static func format(
         _ text: String, _ interpreter: JinjaInterpreter, _ arguments: JinjaArguments
     ) throws -> JinjaValue {
-        let output = try PythonFormat.format(text, arguments) { value, name, isItem in
-            guard isItem else { return try interpreter.attribute(name, of: value) }
-            return try interpreter.item(Int(name).map { .int($0) } ?? .string(name), of: value)
-        } spend: {
-            try interpreter.spend(on: $0)
-        }
-        return .string(output)
+        .string(try PythonFormat.format(text, arguments, interpreter))
     }
 
     private static func pad(
         _ name: String, _ text: String, _ interpreter: JinjaInterpreter, _ arguments: JinjaArguments
     ) throws -> JinjaValue {
         let arguments = try arguments.bind(name, "width", "fillchar", required: 1)
-        let width = try (arguments[0] ?? .none).requireInteger(name)
+        let width = max(0, try (arguments[0] ?? .none).requireInteger(name))
         let fill = try arguments[1]?.requireString(name) ?? (name == "zfill" ? "0" : " ")
         guard PythonText.count(fill) == 1 else {
             throw JinjaFailure("The fill character must be exactly one character long")
         }
-        try interpreter.spend(bytes: max(0, width))
+        try interpreter.spend(bytes: width)
         let padding = String(repeating: fill, count: max(0, width - PythonText.count(text)))
         switch name {
         case "ljust": return .string(text + padding)

@@ -84,7 +84,11 @@ public enum Checkpoints {
             throw LorikeetError(.notFound, path, "there is no such file or folder")
         }
         if isFolder.boolValue { return try HuggingFaceFolder(path: path) }
-        throw LorikeetError(
-            .unsupported, path, "not a checkpoint", expected: "a Hugging Face folder or a .gguf file")
+        guard path.hasSuffix(".gguf") else {
+            throw LorikeetError(
+                .unsupported, path, "not a checkpoint",
+                expected: "a Hugging Face folder or a .gguf file")
+        }
+        return try GGUFCheckpoint(path: path)
     }
 }

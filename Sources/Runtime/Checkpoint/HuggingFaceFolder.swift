@@ -12,6 +12,8 @@ public struct HuggingFaceFolder: Checkpoint {
     public let configuration: JSON
     /// The weights' names, in the order of the files.
     public let tensorNames: [String]
+    /// Everything that the files hold, in their order, the parts of 4-bit weights among them.
+    let stored: [Tensor]
     private let tensors: [String: Tensor]
     private let quantized: [String: QuantizationFormat]
 
@@ -34,7 +36,7 @@ public struct HuggingFaceFolder: Checkpoint {
         }
         try Self.requireKnownQuantization(configuration, configPath)
 
-        let stored = try Self.storedTensors(path)
+        stored = try Self.storedTensors(path)
         var tensors: [String: Tensor] = [:]
         for tensor in stored { tensors[tensor.name] = tensor }
         self.tensors = tensors
@@ -143,8 +145,8 @@ extension HuggingFaceFolder {
                     expected: "the name of a .safetensors file", got: value.text())
             }
             if shards[shard] == nil {
-                let tensors = try SafetensorsFile(path: join(folder, shard)).tensors
-                shards[shard] = Dictionary(uniqueKeysWithValues: tensors.map { ($0.name, $0) })
+                let file = try SafetensorsFile(path: join(folder, shard))
+                shards[shard] = Dictionary(uniqueKeysWithValues: file.tensors.map { ($0.name, $0) })
             }
             guard let tensor = shards[shard]?[name] else {
                 throw LorikeetError(

@@ -22,11 +22,20 @@ public struct SafetensorsFile: Sendable {
     /// - Throws: `.notFound`, `.io`, `.malformed`; `.unsupported` for an unknown dtype.
     public init(path: String) throws {
         let file = try MappedFile(path: path)
+        try self.init(bytes: file.bytes, owner: file, path: path)
+    }
+
+    /// Checks the header of a file that is in memory; `owner` keeps `bytes`, `path` is for errors.
+    ///
+    /// - Throws: `.malformed`; `.unsupported` for an unknown dtype.
+    public init(bytes: UnsafeRawBufferPointer, owner: AnyObject, path: String) throws {
         self.path = path
-        let dataStart = try Self.dataStart(of: file)
+        let dataStart = try Self.dataStart(of: bytes, path)
         let header = try JSON(
-            parsing: UnsafeRawBufferPointer(rebasing: file.bytes[8..<dataStart]), source: path)
-        guard let members = header.object else { throw Self.malformed(path, "its header is no object") }
+            parsing: UnsafeRawBufferPointer(rebasing: bytes[8..<dataStart]), source: path)
+        guard let members = header.object else {
+            throw Self.malformed(path, "its header is no object")
+        }
         metadata = try Self.metadata(members["__metadata__"], path)
 
         var entries: [Entry] = []
@@ -34,10 +43,14 @@ public struct SafetensorsFile: Sendable {
         for (name, description) in members where name != "__metadata__" {
             entries.append(try Entry(name: name, description, path))
         }
+        // The parser tells keys apart by their bytes; as strings two of them may still be equal.
+        guard Set(entries.map(\.name)).count == entries.count else {
+            throw Self.malformed(path, "two tensors have names that differ only in Unicode's forms")
+        }
         // Empty tensors share an offset with their neighbour, so the end decides too.
         entries.sort { ($0.begin, $0.end) < ($1.begin, $1.end) }
 
-        let data = UnsafeRawBufferPointer(rebasing: file.bytes[dataStart...])
+        let data = UnsafeRawBufferPointer(rebasing: bytes[dataStart...])
         var position = 0
         for entry in entries {
             guard entry.begin == position else {
@@ -55,20 +68,21 @@ public struct SafetensorsFile: Sendable {
         tensors = entries.map { entry in
             Tensor(
                 name: entry.name, type: entry.type, shape: entry.shape,
-                bytes: UnsafeRawBufferPointer(rebasing: data[entry.begin..<entry.end]), owner: file)
+                bytes: UnsafeRawBufferPointer(rebasing: data[entry.begin..<entry.end]), owner: owner
+            )
         }
     }
 
-    private static func dataStart(of file: MappedFile) throws -> Int {
-        guard file.bytes.count >= 8 else {
+    private static func dataStart(of bytes: UnsafeRawBufferPointer, _ path: String) throws -> Int {
+        guard bytes.count >= 8 else {
             throw malformed(
-                file.path, "too short for a safetensors file", got: "\(file.bytes.count) bytes")
+                path, "too short for a safetensors file", got: "\(bytes.count) bytes")
         }
-        let length = UInt64(littleEndian: file.bytes.loadUnaligned(as: UInt64.self))
-        guard length <= maximumHeaderBytes, 8 + Int(length) <= file.bytes.count else {
+        let length = UInt64(littleEndian: bytes.loadUnaligned(as: UInt64.self))
+        guard length <= maximumHeaderBytes, 8 + Int(length) <= bytes.count else {
             throw malformed(
-                file.path, "its header does not fit the file",
-                expected: "at most \(min(maximumHeaderBytes, file.bytes.count - 8)) bytes",
+                path, "its header does not fit the file",
+                expected: "at most \(min(maximumHeaderBytes, bytes.count - 8)) bytes",
                 got: "\(length)", advice: "The file may be truncated; get it again.")
         }
         return 8 + Int(length)
@@ -106,7 +120,9 @@ private struct Entry {
     let end: Int
 
     init(name: String, _ description: JSON, _ path: String) throws {
-        func malformed(_ problem: String, expected: String? = nil, got: String? = nil) -> LorikeetError {
+        func malformed(
+            _ problem: String, expected: String? = nil, got: String? = nil
+        ) -> LorikeetError {
             SafetensorsFile.malformed(
                 path, "the tensor \(name): \(problem)", expected: expected, got: got)
         }

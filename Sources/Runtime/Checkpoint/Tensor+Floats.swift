@@ -21,6 +21,8 @@ extension Tensor {
             for i in 0..<count {
                 output[i] = Float(source.loadUnaligned(fromByteOffset: i * 8, as: Double.self))
             }
+        case _ where type.isGGMLBlock:
+            type.dequantize(source, count: count / type.block.elements, into: output)
         default:
             throw LorikeetError(
                 .unsupported, path, "the tensor \(name) holds no floats that can be read",
@@ -39,8 +41,7 @@ extension Tensor {
         }
         let buffer = Buffer<Float>(count)
         try floats(into: buffer.pointer, path: path)
-        return WeightMatrix(
-            floats: buffer.pointer, type: QUANT_F32, rows: rows, columns: columns, owner: buffer)
+        return WeightMatrix(floats: buffer, rows: rows, columns: columns)
     }
 
     private var kernelType: quant_type? {

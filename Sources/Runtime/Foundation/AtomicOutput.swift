@@ -113,6 +113,20 @@ public final class OutputFile {
         count += bytes.count
     }
 
+    /// Writes `bytes` at `offset`, leaving where `write` appends alone; a gap reads as zeros.
+    public func write(_ bytes: UnsafeRawBufferPointer, at offset: Int) throws {
+        var done = 0
+        while done < bytes.count {
+            let rest = UnsafeRawBufferPointer(rebasing: bytes[done...])
+            let written = pwrite(descriptor, rest.baseAddress, rest.count, off_t(offset + done))
+            if written < 0 {
+                if errno == EINTR { continue }
+                throw OutputFile.failure(place, "cannot write")
+            }
+            done += written
+        }
+    }
+
     /// Appends the bytes of an array.
     public func write(_ bytes: [UInt8]) throws {
         try bytes.withUnsafeBytes { try write($0) }

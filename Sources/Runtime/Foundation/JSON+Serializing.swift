@@ -1,5 +1,4 @@
 public import Foundation
-import OrderedCollections
 
 extension JSON {
     /// The document as text: on one line, or indented by two spaces a level as transformers writes it.

@@ -1,3 +1,4 @@
+import Foundation
 public import LorikeetQuant
 
 /// A model from its files to text: weights, tokenizer and chat template of one checkpoint.
@@ -67,6 +68,6 @@ public final class LanguageModel: Sendable {
             let ids = (value.array ?? [value]).compactMap(\.int).compactMap(Int32.init(exactly:))
             if !ids.isEmpty { return Set(ids) }
         }
-        return Set([tokenizer.endOfText].compactMap(\.self))
+        return Set([tokenizer.endOfText].compactMap { $0 })
     }
 }

@@ -17,7 +17,7 @@ public struct TokenizerFiles: Sendable {
         path = checkpoint.path
         if let gguf = checkpoint as? GGUFCheckpoint {
             files = try huggingFaceTokenizer(
-                ggufMetadata: gguf.file.metadata, source: checkpoint.path
+                ggufMetadata: gguf.gguf.metadata, source: checkpoint.path
             ).mapValues { file in
                 if case .string(let text) = file { Data(text.utf8) } else { file.data(pretty: true) }
             }
@@ -37,16 +37,18 @@ public struct TokenizerFiles: Sendable {
                 .notFound, path, "there is no tokenizer.json",
                 advice: "Put the model's tokenizer.json into the folder.")
         }
-        return try Tokenizer(
-            json: json, configuration: self.json("tokenizer_config.json"),
-            source: path + "/tokenizer.json")
+        var tokenizer = try Tokenizer(json: json, source: path + "/tokenizer.json")
+        if let configuration = try self.json("tokenizer_config.json") {
+            try tokenizer.apply(configuration: configuration, source: path + "/tokenizer_config.json")
+        }
+        return tokenizer
     }
 
     /// The chat template; nil when the model has none.
     public func chatTemplate() throws -> ChatTemplate? {
-        try ChatTemplate(
-            template: files["chat_template.jinja"].map { String(decoding: $0, as: UTF8.self) },
-            configuration: json("tokenizer_config.json"), name: path)
+        try ChatTemplate.choose(
+            files["chat_template.jinja"].map { String(decoding: $0, as: UTF8.self) },
+            configuration: json("tokenizer_config.json"), folder: path)
     }
 
     private func json(_ name: String) throws -> JSON? {

@@ -24,6 +24,21 @@ public enum LinearModule: String, CaseIterable, Sendable, Codable {
     }
 }
 
+extension LinearModule {
+    /// Rows and columns of the module's weight in a model of these dimensions.
+    public func shape(in model: ModelConfiguration) -> (outputs: Int, inputs: Int) {
+        let queries = model.headCount * model.headSize
+        let keys = model.keyValueHeadCount * model.headSize
+        return switch self {
+        case .query: (queries, model.hiddenSize)
+        case .key, .value: (keys, model.hiddenSize)
+        case .output: (model.hiddenSize, queries)
+        case .gate, .up: (model.intermediateSize, model.hiddenSize)
+        case .down: (model.hiddenSize, model.intermediateSize)
+        }
+    }
+}
+
 /// One linear layer of a model: block and module.
 public struct ModulePath: Hashable, Sendable, CustomStringConvertible {
     /// The block, from 0.
@@ -43,8 +58,7 @@ public struct ModulePath: Hashable, Sendable, CustomStringConvertible {
     /// The path that `name` spells, if it spells one.
     public init?(_ name: some StringProtocol) {
         let parts = name.split(separator: ".", omittingEmptySubsequences: false)
-        guard parts.count == 5, parts[0] == "model", parts[1] == "layers",
-            let layer = Int(parts[2]),
+        guard parts.count == 5, parts[0] == "model", parts[1] == "layers", let layer = Int(parts[2]),
             layer >= 0, let module = LinearModule(rawValue: String(parts[4])),
             module.path == parts[3...].joined(separator: ".")
         else { return nil }

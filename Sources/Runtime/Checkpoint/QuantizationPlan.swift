@@ -1,0 +1,106 @@
+import LorikeetQuant
+import OrderedCollections
+
+/// Which tensors of a source are quantized, and what the output's config.json says of it.
+struct QuantizationPlan {
+    /// A tensor of the output, under the source's name.
+    struct Item {
+        let name: String
+        let shape: [Int]
+        let isQuantized: Bool
+        var count: Int { shape.reduce(1, *) }
+    }
+
+    let items: [Item]
+    let options: QuantizeOptions
+    /// The type of what is not quantized.
+    let dtype: TensorType
+    private let source: JSON
+
+    var parameters: Int { items.reduce(0) { $0 + $1.count } }
+    var quantizedParameters: Int { items.reduce(0) { $1.isQuantized ? $0 + $1.count : $0 } }
+
+    init(source: any Checkpoint, options: QuantizeOptions) throws {
+        if let quantization = source.configuration["quantization_config"], !quantization.isNull {
+            throw LorikeetError(
+                .unsupported, source.path, "the source is quantized already",
+                advice: "Quantize the unquantized model: quantizing twice loses twice.")
+        }
+        self.options = options
+        self.source = source.configuration
+        items = try source.tensorNames.map { name in
+            let shape = try source.shape(of: name)
+            let isSkipped = options.skip.contains { name.contains($0) }
+            return Item(
+                name: name, shape: shape,
+                isQuantized: shape.count == 2 && !shape.contains(0) && Self.isLinear(name)
+                    && !isSkipped)
+        }
+        guard items.contains(where: \.isQuantized) else {
+            throw LorikeetError(
+                .invalidArgument, source.path, "nothing is left to quantize",
+                advice: options.skip.isEmpty ? nil : "Skip less: \(options.skip).")
+        }
+        dtype = try options.dtype ?? Self.floatType(of: items, source)
+        precondition(QuantizationPlan.names[dtype] != nil, "\(dtype) is no type of weights")
+    }
+
+    /// Whether a matrix is a linear layer inside the model, as transformers decides it.
+    private static func isLinear(_ name: String) -> Bool {
+        let outputs = ["lm_head", "embed_out", "classifier", "score"]
+        let parts = name.split(separator: ".")
+        return parts.last == "weight" && !name.contains("embed") && !name.contains("norm")
+            && !parts.contains { outputs.contains(String($0)) }
+    }
+
+    /// The type of the largest part of the source; bf16 when that is quantized.
+    private static func floatType(of items: [Item], _ source: any Checkpoint) throws -> TensorType {
+        var counts: [TensorType: Int] = [:]
+        for item in items { counts[try source.tensor(item.name).type, default: 0] += item.count }
+        let most = counts.max { ($0.value, $0.key.rawValue) < ($1.value, $1.key.rawValue) }?.key
+        return most.flatMap { names[$0] == nil ? nil : $0 } ?? .bf16
+    }
+
+    /// The types of weights as PyTorch names them.
+    private static let names: [TensorType: String] = [
+        .f32: "float32", .f16: "float16", .bf16: "bfloat16",
+    ]
+
+    /// `dtype` as PyTorch names it.
+    var dtypeName: String { Self.names[dtype] ?? dtype.rawValue }
+
+    /// The source's config.json with what transformers 5 adds when it saves a 4-bit model.
+    func configuration() -> JSON {
+        var members = source.object ?? [:]
+        // Up to transformers 4 the key was torch_dtype; both read either.
+        members[members["torch_dtype"] == nil ? "dtype" : "torch_dtype"] = .string(dtypeName)
+        let skipped = items.filter { item in
+            !item.isQuantized && item.shape.count == 2 && Self.isLinear(item.name)
+        }.map { JSON.string(String($0.name.dropLast(".weight".count))) }
+        members["quantization_config"] = [
+            "_load_in_4bit": true,
+            "_load_in_8bit": false,
+            "bnb_4bit_compute_dtype": "float32",
+            "bnb_4bit_quant_storage": "uint8",
+            "bnb_4bit_quant_type": .string(options.configuration.format.rawValue),
+            "bnb_4bit_use_double_quant": .bool(options.configuration.doubleQuantization),
+            "llm_int8_enable_fp32_cpu_offload": false,
+            "llm_int8_has_fp16_weight": false,
+            // A list replaces transformers' own, which is the output projection.
+            "llm_int8_skip_modules": skipped.isEmpty ? nil : .array(skipped + ["lm_head"]),
+            "llm_int8_threshold": 6.0,
+            "load_in_4bit": true,
+            "load_in_8bit": false,
+            "quant_method": "bitsandbytes",
+        ]
+        return .object(
+            OrderedDictionary(uniqueKeysWithValues: members.sorted { $0.key < $1.key }))
+    }
+
+    /// generation_config.json for a source without one.
+    func generationConfiguration() -> JSON {
+        var members: OrderedDictionary<String, JSON> = ["_from_model_config": true]
+        for key in ["bos_token_id", "eos_token_id", "pad_token_id"] { members[key] = source[key] }
+        return .object(members)
+    }
+}

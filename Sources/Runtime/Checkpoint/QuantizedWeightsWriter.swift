@@ -1,0 +1,188 @@
+import LorikeetQuant
+import OrderedCollections
+import QuantKernels
+
+/// Writes the tensors of a quantized checkpoint, in one file or in shards, one tensor at a time.
+final class QuantizedWeightsWriter {
+    private let plan: QuantizationPlan
+    private let source: any Checkpoint
+    private let compute: Compute
+    /// One source tensor as fp32, [largest]; the pages of a smaller one are never touched.
+    private let scratch: Buffer<Float>
+    /// Bytes of the files written.
+    private(set) var fileBytes = 0
+
+    init(_ plan: QuantizationPlan, source: any Checkpoint, compute: Compute) {
+        self.plan = plan
+        self.source = source
+        self.compute = compute
+        scratch = Buffer(plan.items.map(\.count).max() ?? 0)
+    }
+
+    /// Writes model.safetensors, or shards and their index.
+    ///
+    /// - Returns: the bytes of all tensors.
+    func write(
+        to folder: String, shardLimit: Int, progress: (QuantizeProgress) -> Void
+    ) throws -> Int {
+        let items = plan.items.map { ($0, parts(of: $0)) }
+        let shards = Self.shards(items, limit: shardLimit)
+        var done = 0
+        var tensorBytes = 0
+        var weightMap: OrderedDictionary<String, JSON> = [:]
+        for (index, shard) in shards.enumerated() {
+            let name = shards.count == 1 ? "model.safetensors" : Self.name(index, of: shards.count)
+            let path = "\(folder)/\(name)"
+            let variable = shard.compactMap(\.parts.quantState)
+            try SafetensorsWriter.write(
+                to: path, shard.flatMap(\.parts.tensors),
+                variable: Dictionary(uniqueKeysWithValues: variable.map { ($0, Self.quantStateLimit) })
+            ) { file in
+                for (item, parts) in shard {
+                    tensorBytes += try write(item, to: file)
+                    for tensor in parts.tensors { weightMap[tensor.name] = .string(name) }
+                    if let quantState = parts.quantState { weightMap[quantState] = .string(name) }
+                    done += 1
+                    progress(
+                        QuantizeProgress(tensors: done, total: items.count, name: item.name))
+                }
+            }
+            fileBytes += try MappedFile(path: path).bytes.count
+        }
+        guard shards.count > 1 else { return tensorBytes }
+        weightMap.sort { $0.key < $1.key }
+        let index: JSON = [
+            "metadata": [
+                "total_parameters": .int(plan.parameters), "total_size": .int(tensorBytes),
+            ],
+            "weight_map": .object(weightMap),
+        ]
+        try AtomicOutput.write(
+            index.fileData(), to: "\(folder)/model.safetensors.index.json")
+        return tensorBytes
+    }
+
+    /// What one source tensor becomes.
+    private struct Parts {
+        var tensors: [TensorDescription]
+        /// The name of the packed JSON, whose length is known only after quantizing.
+        var quantState: String?
+        var byteCount: Int {
+            tensors.reduce(quantState == nil ? 0 : quantStateLimit) { $0 + $1.byteCount }
+        }
+    }
+
+    /// More than any quant state takes: two dimensions and two floats of at most 25 digits.
+    private static let quantStateLimit = 512
+
+    private func parts(of item: QuantizationPlan.Item) -> Parts {
+        let name = item.name
+        guard item.isQuantized else {
+            return Parts(tensors: [
+                TensorDescription(name: name, type: plan.dtype, shape: item.shape)
+            ])
+        }
+        let configuration = plan.options.configuration
+        let blocks = (item.count + configuration.blockSize - 1) / configuration.blockSize
+        var tensors = [
+            TensorDescription(name: name, type: .u8, shape: [(item.count + 1) / 2, 1]),
+            TensorDescription(name: name + ".quant_map", type: .f32, shape: [16]),
+        ]
+        if configuration.doubleQuantization {
+            let nested = (blocks + NestedAbsmax.blockSize - 1) / NestedAbsmax.blockSize
+            tensors += [
+                TensorDescription(name: name + ".absmax", type: .u8, shape: [blocks]),
+                TensorDescription(name: name + ".nested_absmax", type: .f32, shape: [nested]),
+                TensorDescription(name: name + ".nested_quant_map", type: .f32, shape: [256]),
+            ]
+        } else {
+            tensors.append(TensorDescription(name: name + ".absmax", type: .f32, shape: [blocks]))
+        }
+        return Parts(tensors: tensors, quantState: name + QuantState.suffix(configuration.format))
+    }
+
+    /// Consecutive items, a new shard when the next would pass the limit, as transformers cuts them.
+    private static func shards(
+        _ items: [(item: QuantizationPlan.Item, parts: Parts)], limit: Int
+    ) -> [[(item: QuantizationPlan.Item, parts: Parts)]] {
+        var shards: [[(item: QuantizationPlan.Item, parts: Parts)]] = [[]]
+        var bytes = 0
+        for item in items {
+            let added = item.parts.byteCount
+            if bytes > 0, bytes + added > limit {
+                shards.append([])
+                bytes = 0
+            }
+            shards[shards.count - 1].append(item)
+            bytes += added
+        }
+        return shards
+    }
+
+    private static func name(_ index: Int, of count: Int) -> String {
+        func digits(_ number: Int) -> String {
+            let text = String(number)
+            return String(repeating: "0", count: max(0, 5 - text.count)) + text
+        }
+        return "model-\(digits(index + 1))-of-\(digits(count)).safetensors"
+    }
+
+    /// Writes all parts of one tensor; returns their bytes.
+    private func write(_ item: QuantizationPlan.Item, to file: SafetensorsWriter) throws -> Int {
+        if !item.isQuantized { return try writeFloats(item, to: file) }
+        try source.floats(item.name, into: scratch.pointer)
+        let tensor = QuantizedTensor(
+            quantizing: UnsafeBufferPointer(start: scratch.pointer, count: item.count),
+            shape: item.shape, configuration: plan.options.configuration, on: compute)
+        var state = QuantState(
+            configuration: tensor.configuration, dtype: plan.dtypeName, shape: item.shape,
+            nestedOffset: 0)
+        let name = item.name
+        let codebook = tensor.configuration.format.codebook
+        try file.write(tensor.packed, as: name)
+        try file.write(codebook, as: name + ".quant_map")
+        var bytes = tensor.packed.count + codebook.count * 4
+        switch tensor.absmax {
+        case .plain(let absmax):
+            try requireFinite(absmax.elements.allSatisfy(\.isFinite), name)
+            try file.write(absmax, as: name + ".absmax")
+            bytes += absmax.count * 4
+        case .nested(let nested):
+            try requireFinite(nested.offset.isFinite, name)
+            state.nestedOffset = nested.offset
+            try file.write(nested.codes, as: name + ".absmax")
+            try file.write(nested.nestedAbsmax, as: name + ".nested_absmax")
+            try file.write(DynamicMap.values, as: name + ".nested_quant_map")
+            bytes += nested.codes.count + nested.nestedAbsmax.count * 4 + 1024
+        }
+        let packed = state.bytes
+        try file.write(packed, as: name + QuantState.suffix(tensor.configuration.format))
+        return bytes + packed.count
+    }
+
+    private func writeFloats(_ item: QuantizationPlan.Item, to file: SafetensorsWriter) throws -> Int {
+        let stored = try source.tensor(item.name)
+        if source is HuggingFaceFolder, stored.type == plan.dtype {
+            try file.write(stored.bytes, as: item.name)
+            return stored.bytes.count
+        }
+        try source.floats(item.name, into: scratch.pointer)
+        if plan.dtype == .f32 {
+            let floats = UnsafeBufferPointer(start: scratch.pointer, count: item.count)
+            try file.write(UnsafeRawBufferPointer(floats), as: item.name)
+            return item.count * 4
+        }
+        let halves = Buffer<UInt16>(item.count)
+        let kernels = compute.kernels
+        let convert = plan.dtype == .f16 ? kernels.f16_from_f32 : kernels.bf16_from_f32
+        convert?(scratch.pointer, item.count, halves.pointer)
+        try file.write(halves, as: item.name)
+        return item.count * 2
+    }
+
+    /// NaN or infinity in a weight leaves a scale, and so their mean, not finite.
+    private func requireFinite(_ isFinite: Bool, _ name: String) throws {
+        guard !isFinite else { return }
+        throw LorikeetError(.malformed, source.path, "the tensor \(name) holds NaN or infinity")
+    }
+}

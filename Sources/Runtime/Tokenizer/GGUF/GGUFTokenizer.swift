@@ -1,0 +1,105 @@
+public import OrderedCollections
+
+/// The Hugging Face tokenizer files of a GGUF file's metadata, as transformers saves them.
+///
+/// A GGUF file has the vocabulary, the merges or scores, and the special tokens' ids under
+/// `tokenizer.ggml.*`; how text is cut is only named (`tokenizer.ggml.pre`) and is filled in here.
+///
+/// - Parameter ggufMetadata: all keys; arrays as `.array`.
+/// - Parameter source: the file's path, for errors.
+/// - Returns: `tokenizer.json` and `tokenizer_config.json`, and the chat template's text as
+///   `chat_template.jinja` if the file has one.
+/// - Throws: `.unsupported` for a tokenizer model or pre-tokenizer that is not known, `.malformed` for
+///   metadata that contradict themselves; both name the key.
+public func huggingFaceTokenizer(
+    ggufMetadata: OrderedDictionary<String, JSON>, source: String
+) throws -> [String: JSON] {
+    let metadata = try GGUFTokenizerMetadata(ggufMetadata, source: source)
+    let tokenizer =
+        switch metadata.model {
+        case "gpt2": try byteLevelTokenizer(metadata)
+        case "llama": try sentencePieceTokenizer(metadata)
+        default:
+            throw metadata.failure(
+                .unsupported, "model", "a tokenizer of an unknown kind", expected: "gpt2 or llama",
+                got: metadata.model)
+        }
+    var files = ["tokenizer.json": tokenizer, "tokenizer_config.json": try configuration(metadata)]
+    files["chat_template.jinja"] = try metadata.chatTemplate.map(JSON.string)
+    return files
+}
+
+private func configuration(_ metadata: GGUFTokenizerMetadata) throws -> JSON {
+    func token(_ role: String) throws -> JSON { try metadata.token(role).map(JSON.string) ?? .null }
+    return [
+        "backend": "tokenizers",
+        "bos_token": try token("bos"),
+        "eos_token": try token("eos"),
+        // transformers' way of saying that there is none: int(1e30)
+        "model_max_length": 1e30,
+        "pad_token": try token("padding"),
+        "tokenizer_class": "TokenizersBackend",
+        "unk_token": try token("unknown"),
+    ]
+}
+
+/// The parts that the two kinds share.
+func tokenizerDocument(
+    _ metadata: GGUFTokenizerMetadata, special defaults: [String], preTokenizer: JSON, decoder: JSON,
+    normalizer: JSON = .null, model: JSON
+) throws -> JSON {
+    [
+        "version": "1.0",
+        "truncation": nil,
+        "padding": nil,
+        "added_tokens": .array(try addedTokens(metadata, special: defaults)),
+        "normalizer": normalizer,
+        "pre_tokenizer": preTokenizer,
+        "post_processor": try postProcessor(metadata),
+        "decoder": decoder,
+        "model": model,
+    ]
+}
+
+/// Control tokens, and those with a role, are special; user-defined ones are added without that.
+private func addedTokens(
+    _ metadata: GGUFTokenizerMetadata, special defaults: [String]
+) throws -> [JSON] {
+    let named = try ["bos", "eos", "unknown", "padding"].compactMap(metadata.token) + defaults
+    let special = Set(named.map { Array($0.utf8) })
+    return metadata.tokens.indices.compactMap { id in
+        let token = metadata.tokens[id]
+        let isSpecial = metadata.isControl(id) || special.contains(Array(token.utf8))
+        guard !token.isEmpty, isSpecial || metadata.isUserDefined(id) else { return nil }
+        return [
+            "id": .int(id), "content": .string(token), "single_word": false, "lstrip": false,
+            "rstrip": false, "normalized": false, "special": .bool(isSpecial),
+        ]
+    }
+}
+
+/// `<s> $A </s>`, as `add_bos_token` and `add_eos_token` say.
+private func postProcessor(_ metadata: GGUFTokenizerMetadata) throws -> JSON {
+    // Files older than the flag rely on llama.cpp, which begins SentencePiece texts with BOS.
+    let addsBeginning = try metadata.flag("add_bos_token", default: metadata.model == "llama")
+    let beginning = addsBeginning ? try metadata.id("bos") : nil
+    let end = try metadata.flag("add_eos_token", default: false) ? try metadata.id("eos") : nil
+    func special(_ id: Int?, _ type: Int) -> [JSON] {
+        id.map { [["SpecialToken": ["id": .string(metadata.tokens[$0]), "type_id": .int(type)]]] } ?? []
+    }
+    func template(_ text: String, _ type: Int) -> [JSON] {
+        special(beginning, type) + [["Sequence": ["id": .string(text), "type_id": .int(type)]]]
+            + special(end, type)
+    }
+    var used = JSON.Object()
+    for id in [beginning, end].compactMap(\.self) {
+        let token = metadata.tokens[id]
+        used[token] = ["id": .string(token), "ids": [.int(id)], "tokens": [.string(token)]]
+    }
+    return [
+        "type": "TemplateProcessing",
+        "single": .array(template("A", 0)),
+        "pair": .array(template("A", 0) + template("B", 1)),
+        "special_tokens": .object(used),
+    ]
+}

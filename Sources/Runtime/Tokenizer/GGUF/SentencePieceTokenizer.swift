@@ -1,0 +1,83 @@
+/// The tokenizer.json of a `llama` vocabulary: SentencePiece BPE with byte fallback.
+func sentencePieceTokenizer(_ metadata: GGUFTokenizerMetadata) throws -> JSON {
+    if let architecture = metadata.architecture, architecture.hasPrefix("gemma") {
+        throw metadata.failure(
+            .unsupported, "model", "Gemma's variant of SentencePiece", got: architecture)
+    }
+    let isPhi3 = metadata.architecture == "phi3"
+    let addsPrefix = try metadata.flag("add_space_prefix", default: true)
+    var vocabulary = JSON.Object()
+    vocabulary.reserveCapacity(metadata.tokens.count)
+    for (id, token) in metadata.tokens.enumerated() { vocabulary[token] = .int(id) }
+    let merges =
+        try metadata.merges.map { try pairs($0, metadata) } ?? impliedMerges(vocabulary, metadata)
+
+    // Phi-3 puts its prefix before spaces too, which only a normalizer does.
+    let normalizer: JSON = [
+        "type": "Sequence",
+        "normalizers": [
+            ["type": "Prepend", "prepend": "▁"],
+            ["type": "Replace", "pattern": ["String": " "], "content": "▁"],
+        ],
+    ]
+    let metaspace: JSON = [
+        "type": "Metaspace", "replacement": "▁", "prepend_scheme": addsPrefix ? "first" : "never",
+        "split": false,
+    ]
+    var decoders: [JSON] = [
+        ["type": "Replace", "pattern": ["String": "▁"], "content": " "], ["type": "ByteFallback"],
+        ["type": "Fuse"],
+    ]
+    if addsPrefix { decoders.append(["type": "Strip", "content": " ", "start": 1, "stop": 0]) }
+    return try tokenizerDocument(
+        metadata, special: ["<unk>", "<s>", "</s>"],
+        preTokenizer: isPhi3 ? .null : metaspace,
+        decoder: ["type": "Sequence", "decoders": .array(decoders)],
+        normalizer: isPhi3 ? normalizer : .null,
+        model: [
+            "type": "BPE", "dropout": nil, "unk_token": nil, "continuing_subword_prefix": nil,
+            "end_of_word_suffix": nil, "fuse_unk": true, "byte_fallback": true, "ignore_merges": false,
+            "vocab": .object(vocabulary),
+            "merges": .array(merges),
+        ])
+}
+
+/// The merges that a vocabulary with scores stands for: each way to cut a token into two tokens, best score
+/// first (transformers' `generate_merges`).
+private func impliedMerges(
+    _ vocabulary: JSON.Object, _ metadata: GGUFTokenizerMetadata
+) throws -> [JSON] {
+    /// Past it a token would cost quadratic time; real ones have a few dozen characters.
+    let longestToken = 512
+    struct Merge {
+        var score: Double
+        var left: (text: String, id: Int32, count: Int)
+        var right: (text: String, id: Int32, count: Int)
+    }
+    let section = TokenizerSection(
+        json: ["vocab": .object(vocabulary)], path: "tokenizer.ggml", source: metadata.source)
+    let ids = try Vocabulary(section)
+    let scores = try metadata.scores()
+    var merges: [Merge] = []
+    for (token, id) in vocabulary {
+        guard let id = id.int, token.utf8.count <= longestToken else { continue }
+        var local: [Merge] = []
+        let scalars = token.unicodeScalars
+        for (leftCount, cut) in scalars.indices.enumerated().dropFirst() {
+            let (left, right) = (String(scalars[..<cut]), String(scalars[cut...]))
+            guard let leftID = ids.id(of: left.utf8), let rightID = ids.id(of: right.utf8) else {
+                continue
+            }
+            local.append(
+                Merge(
+                    score: scores[id], left: (left, leftID, leftCount),
+                    right: (right, rightID, scalars.count - leftCount)))
+        }
+        // Stable sorts: what is equal stays in the order of the vocabulary.
+        merges += local.sorted { ($0.left.id, $0.right.id) < ($1.left.id, $1.right.id) }
+    }
+    merges.sort {
+        ($0.score, $0.left.count, $0.right.count) > ($1.score, $1.left.count, $1.right.count)
+    }
+    return merges.map { [.string($0.left.text), .string($0.right.text)] }
+}

@@ -1,0 +1,171 @@
+import HeapModule
+
+/// Byte-pair encoding (Sennrich et al. 2016): a word starts as its characters or bytes, then the pair of
+/// neighbours with the lowest rank is merged, leftmost first, until no pair is in the table.
+struct BytePairEncoding: TokenModel {
+    private let vocabulary: Vocabulary
+    private let merges: MergeTable
+    private let symbols: SymbolTable
+    private let isByteLevel: Bool
+    /// Whether a word that is a token is taken whole, without asking the merges.
+    private let ignoresMerges: Bool
+
+    /// Words up to here are merged by scanning; past it, a heap costs less than the scans.
+    private static let longestScanned = 48
+
+    /// Reads a BPE `model` of tokenizer.json.
+    init(_ section: TokenizerSection, vocabulary: Vocabulary, isByteLevel: Bool) throws {
+        if let dropout = section.section("dropout"), dropout.json.double != 0 {
+            throw dropout.failure(.unsupported, nil, "merges that are dropped at random")
+        }
+        self.vocabulary = vocabulary
+        self.isByteLevel = isByteLevel
+        ignoresMerges = try section.bool("ignore_merges", default: false)
+        symbols = try SymbolTable(section, vocabulary: vocabulary, isByteLevel: isByteLevel)
+        merges = try MergeTable(section, vocabulary: vocabulary)
+    }
+
+    func appendTokens(of text: PreTokenizedText, to ids: inout [Int32]) {
+        var word: [Int32] = []
+        var ranks: [MergeTable.Merge] = []
+        text.bytes.withUnsafeBufferPointer { bytes in
+            for piece in text.pieces {
+                let piece = UnsafeBufferPointer(rebasing: bytes[piece])
+                if ignoresMerges, let id = wholeToken(piece) {
+                    ids.append(id)
+                    continue
+                }
+                word.removeAll(keepingCapacity: true)
+                symbols.append(piece, to: &word)
+                if word.count <= Self.longestScanned {
+                    mergeByScanning(&word, &ranks)
+                } else {
+                    mergeByHeap(&word)
+                }
+                ids += word
+            }
+        }
+    }
+
+    private func wholeToken(_ piece: UnsafeBufferPointer<UInt8>) -> Int32? {
+        isByteLevel ? vocabulary.id(of: ByteSpelling.spell(piece)) : vocabulary.id(of: piece)
+    }
+
+    /// - Parameter ranks: scratch; holds the merge of each symbol with its right neighbour.
+    private func mergeByScanning(_ word: inout [Int32], _ ranks: inout [MergeTable.Merge]) {
+        guard word.count > 1 else { return }
+        ranks.removeAll(keepingCapacity: true)
+        for index in 1..<word.count { ranks.append(merges.merge(word[index - 1], word[index])) }
+        while true {
+            var best = -1
+            var lowest = Int32.max
+            for index in ranks.indices where ranks[index].rank < lowest {
+                lowest = ranks[index].rank
+                best = index
+            }
+            guard best >= 0 else { return }
+            word[best] = ranks[best].id
+            word.remove(at: best + 1)
+            ranks.remove(at: best)
+            if best > 0 { ranks[best - 1] = merges.merge(word[best - 1], word[best]) }
+            if best < ranks.count { ranks[best] = merges.merge(word[best], word[best + 1]) }
+        }
+    }
+
+    /// A pair of neighbours that may be merged.
+    private struct Candidate: Comparable {
+        var merge: MergeTable.Merge
+        /// The left symbol's place in the word.
+        var position: Int
+        /// The pair as it was when it was found.
+        var left: Int32
+        var right: Int32
+
+        static func < (a: Candidate, b: Candidate) -> Bool {
+            a.merge.rank != b.merge.rank ? a.merge.rank < b.merge.rank : a.position < b.position
+        }
+
+        static func == (a: Candidate, b: Candidate) -> Bool { !(a < b) && !(b < a) }
+    }
+
+    /// O(n log n): the word is a linked list, candidates whose symbols have changed since are passed over.
+    private func mergeByHeap(_ word: inout [Int32]) {
+        let count = word.count
+        var next = Array(1...count)
+        var previous = Array(-1..<count - 1)
+        // Ids are not negative: a symbol that was merged into its left neighbour holds -1.
+        func candidate(_ word: [Int32], _ position: Int, _ next: [Int]) -> Candidate? {
+            let (left, right) = (word[position], word[next[position]])
+            let merge = merges.merge(left, right)
+            return merge.rank == .max
+                ? nil : Candidate(merge: merge, position: position, left: left, right: right)
+        }
+        var heap = Heap((0..<count - 1).compactMap { candidate(word, $0, next) })
+        while let best = heap.popMin() {
+            let position = best.position
+            guard word[position] == best.left, next[position] < count,
+                word[next[position]] == best.right
+            else { continue }
+            let absorbed = next[position]
+            word[position] = best.merge.id
+            word[absorbed] = -1
+            next[position] = next[absorbed]
+            if next[position] < count {
+                previous[next[position]] = position
+                if let pair = candidate(word, position, next) { heap.insert(pair) }
+            }
+            if previous[position] >= 0, let pair = candidate(word, previous[position], next) {
+                heap.insert(pair)
+            }
+        }
+        word.removeAll { $0 < 0 }
+    }
+}
+
+extension MergeTable {
+    /// Reads `merges`: pairs, or strings with a space between the two; each pair's text must be a token.
+    fileprivate init(_ section: TokenizerSection, vocabulary: Vocabulary) throws {
+        let prefix = try section.optionalString("continuing_subword_prefix") ?? ""
+        let list = section.section("merges")
+        guard let elements = list?.json.array ?? (list == nil ? [] : nil) else {
+            throw section.failure(.malformed, "merges", "not an array")
+        }
+        self.init(capacity: elements.count)
+        var joined: [UInt8] = []
+        for (rank, element) in elements.enumerated() {
+            guard let (left, right) = Self.pair(element) else {
+                throw section.failure(
+                    .malformed, "merges[\(rank)]", "not a pair of tokens", got: element.text())
+            }
+            guard right.utf8.count >= prefix.utf8.count else {
+                throw section.failure(
+                    .malformed, "merges[\(rank)]", "a token shorter than the continuing prefix",
+                    got: right)
+            }
+            joined.removeAll(keepingCapacity: true)
+            joined += left.utf8
+            joined += right.utf8.dropFirst(prefix.utf8.count)
+            func id(_ token: some Collection<UInt8>) throws -> Int32 {
+                guard let id = vocabulary.id(of: token) else {
+                    throw section.failure(
+                        .malformed, "merges[\(rank)]", "names a token that the vocabulary has not",
+                        got: String(reflecting: String(decoding: token, as: UTF8.self)))
+                }
+                return id
+            }
+            insert(
+                try id(left.utf8), try id(right.utf8), Merge(rank: Int32(rank), id: try id(joined)))
+        }
+    }
+
+    private static func pair(_ element: JSON) -> (String, String)? {
+        if let pair = element.array {
+            guard pair.count == 2, let left = pair[0].string, let right = pair[1].string else { return nil }
+            return (left, right)
+        }
+        guard let parts = element.string?.utf8.split(separator: 0x20, omittingEmptySubsequences: false),
+            parts.count == 2
+        else { return nil }
+        return (String(Substring(parts[0])), String(Substring(parts[1])))
+    }
+}

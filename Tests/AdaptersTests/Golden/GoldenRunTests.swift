@@ -1,0 +1,102 @@
+import Foundation
+import LorikeetAdapters
+import LorikeetQuant
+import LorikeetRuntime
+import TestSupport
+import Testing
+
+/// Whole runs against PEFT and the authors' code; minutes in release mode.
+@Suite(.enabled(if: GoldenRun.isAvailable), .serialized)
+struct GoldenRunTests {
+    private let golden: GoldenRun
+    private let compute = Compute()
+    private let model: LlamaModel
+    private let pass: TrainingPass
+
+    init() throws {
+        golden = try GoldenRun()
+        model = try LlamaModel(checkpoint: Checkpoints.open(#require(GoldenRun.base)))
+        pass = TrainingPass(
+            model: model, compute: compute, maximumTokens: 4 * 64, recomputesBlocks: false)
+    }
+
+    private func adapter(_ method: MethodName) -> TrainableAdapter {
+        golden.adapter(
+            method,
+            shapes: TrainableAdapter.Shape.shapes(
+                of: LinearModule.allCases, in: model))
+    }
+
+    @Test(arguments: MethodName.allCases)
+    func `losses are the recorded ones`(method: MethodName) throws {
+        let record = try golden.record(method)
+        let recorded = try #require(record["steps"]?.array)
+        let adapter = adapter(method)
+        var worst = (loss: 0.0, lossStep: 0, norm: 0.0, normStep: 0)
+        let steps = try golden.run(method, model: pass, adapter: adapter, compute: compute) {
+            step in
+            let loss = recorded[step.step - 1]["loss"]?.double ?? .nan
+            let norm = recorded[step.step - 1]["grad_norm"]?.double ?? .nan
+            let (dLoss, dNorm) = (abs(step.loss / loss - 1), abs(step.gradientNorm / norm - 1))
+            // The bound. fp32 sums in another order differ by 1e-6, which Adam's division by
+            // √v and thirty steps amplify.
+            #expect(dLoss < 1e-3, "step \(step.step): \(step.loss), recorded \(loss)")
+            if !(dLoss <= worst.loss) { (worst.loss, worst.lossStep) = (dLoss, step.step) }
+            if !(dNorm <= worst.norm) { (worst.norm, worst.normStep) = (dNorm, step.step) }
+            return .proceed
+        }
+        #expect(steps.count == recorded.count)
+        let final = try pass.evaluate(Array(golden.rows[..<4]), adapter: adapter)
+        let recordedFinal = try #require(record["final_eval_loss_rows0_3"]?.double)
+        let finalLoss = final.loss / Double(final.targets)
+        #expect(abs(finalLoss / recordedFinal - 1) < 1e-3)
+        print(
+            "\(method.rawValue): largest relative difference of a loss \(worst.loss) at step "
+                + "\(worst.lossStep), of a gradient norm \(worst.norm) at step \(worst.normStep), of the "
+                + "final loss \(abs(finalLoss / recordedFinal - 1)); condition of S at most "
+                + "\(steps.compactMap { $0.refactoring?.conditionNumber }.max() ?? 1), clamped "
+                + "\(steps.reduce(0) { $0 + ($1.refactoring?.clamped ?? 0) }), failed "
+                + "\(steps.reduce(0) { $0 + ($1.refactoring?.failed ?? 0) }), "
+                + "\(steps.last?.seconds ?? 0) s")
+    }
+
+    @Test func `gradients and factors of LoRA's first steps are the recorded ones`() throws {
+        let tensors = try GoldenFile(
+            golden.folder.appendingPathComponent("train_lora_step_tensors.safetensors"))
+        let adapter = adapter(.lora)
+        var worst: [String: Double] = [:]
+        func compare(_ buffer: Buffer<Float>, _ name: String, kind: String) {
+            guard tensors.contains(name) else { return }
+            let expected = Matrix(buffer.count, 1, tensors.doubles(name))
+            let got = Matrix(buffer.count, 1, buffer.array.map(Double.init))
+            // A's gradients are zero at step 0, where B is.
+            let error =
+                expected.norm == 0 ? got.norm : got.relativeError(to: expected)
+            worst[kind] = max(worst[kind] ?? 0, error)
+        }
+        _ = try golden.run(.lora, model: pass, adapter: adapter, compute: compute) { step in
+            for module in adapter.modules {
+                let name = "base_model.model.\(module.path)"
+                for (gradient, factor, letter) in [
+                    (module.gradient.a, module.delta.a, "A"),
+                    (module.gradient.b, module.delta.b, "B"),
+                ] {
+                    let suffix = "\(name).lora_\(letter).weight"
+                    compare(
+                        gradient, "step\(step.step - 1)/grad/\(suffix)",
+                        kind: "gradient \(step.step)")
+                    compare(
+                        factor, "step\(step.step - 1)/after/\(suffix)", kind: "factor \(step.step)")
+                }
+            }
+            return step.step == 2 ? .stop : .proceed
+        }
+        print("largest relative difference: \(worst)")
+        #expect(worst.keys.sorted() == ["factor 1", "gradient 1", "gradient 2"])
+        // The bound for gradients; fp32 gives about 1e-6.
+        #expect((worst["gradient 1"] ?? 1) < 1e-4)
+        // One Adam step of ±lr: elements whose gradient is within rounding of zero may differ in full.
+        #expect((worst["factor 1"] ?? 1) < 1e-2)
+        #expect((worst["gradient 2"] ?? 1) < 1e-2)
+    }
+}
