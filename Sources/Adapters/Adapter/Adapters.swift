@@ -120,6 +120,12 @@ public enum Adapters {
         return last.hasSuffix(suffix) && last != suffix ? String(last.dropLast(suffix.count)) : last
     }
 
+    /// Whether `path` looks like an adapter: a folder with an adapter_config.json, or a bundle.
+    public static func isAdapter(_ path: String) -> Bool {
+        path.hasSuffix("." + AdapterBundle.pathExtension)
+            || FileManager.default.fileExists(atPath: path + "/" + AdapterFiles.configurationName)
+    }
+
     private static func isFolder(_ path: String) throws -> Bool {
         var isFolder: ObjCBool = false
         guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
