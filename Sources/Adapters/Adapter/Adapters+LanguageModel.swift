@@ -8,8 +8,20 @@ extension Adapters {
         _ path: String, over model: LanguageModel, name: String? = nil, allowNoEffect: Bool = false
     ) throws -> Adapter {
         try load(
-            path, for: model.model.configuration, baseDigest: { try model.baseDigest() }, name: name,
-            allowNoEffect: allowNoEffect)
+            path, for: model.model.configuration, baseDigest: { try model.baseDigest() },
+            name: name, allowNoEffect: allowNoEffect)
+    }
+
+    /// The adapters at `paths` over a base, their terms added up; nil for none.
+    ///
+    /// - Throws: what `load(_:for:)` throws.
+    public static func sum(
+        _ paths: [String], for model: ModelConfiguration, of checkpoint: some Checkpoint
+    ) throws -> (any LowRankDeltas)? {
+        let adapters = try paths.map { path in
+            try load(path, for: model, baseDigest: { try BaseDigest.of(checkpoint) })
+        }
+        return adapters.count > 1 ? DeltaSum(adapters) : adapters.first
     }
 }
 
