@@ -71,7 +71,8 @@ let package = Package(
             name: "QuantTests", dependencies: ["LorikeetQuant", "QuantKernels", "TestSupport"],
             path: "Tests/QuantTests", resources: [.copy("Resources")], swiftSettings: swiftSettings),
         .testTarget(
-            name: "RuntimeTests", dependencies: ["LorikeetQuant", "LorikeetRuntime", "TestSupport"],
+            name: "RuntimeTests",
+            dependencies: ["LorikeetQuant", "LorikeetRuntime", "TestSupport"],
             path: "Tests/RuntimeTests", swiftSettings: swiftSettings),
         .testTarget(
             name: "AdaptersTests",
@@ -79,7 +80,9 @@ let package = Package(
             path: "Tests/AdaptersTests", swiftSettings: swiftSettings),
         .testTarget(
             name: "CLITests",
-            dependencies: ["LorikeetQuant", "LorikeetRuntime", "LorikeetAdapters", "TestSupport", "lorikeet"],
+            dependencies: [
+                "LorikeetQuant", "LorikeetRuntime", "LorikeetAdapters", "TestSupport", "lorikeet",
+            ],
             path: "Tests/CLITests", swiftSettings: swiftSettings),
     ]
 )
