@@ -88,7 +88,9 @@ let package = Package(
             swiftSettings: swiftSettings),
         .testTarget(
             name: "CLITests",
-            dependencies: ["LorikeetQuant", "LorikeetRuntime", "LorikeetAdapters", "TestSupport", "lorikeet"],
+            dependencies: [
+                "LorikeetQuant", "LorikeetRuntime", "LorikeetAdapters", "TestSupport", "lorikeet",
+            ],
             path: "Tests/CLITests", swiftSettings: swiftSettings),
     ]
 )

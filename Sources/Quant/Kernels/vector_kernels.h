@@ -214,21 +214,22 @@ typedef struct {
   static __attribute__((noinline)) void tile_##n(const tile_arguments *t) { \
     tile(n, t->a, t->panel, t->depth, t->c, t->ldc, t->columns, t->add);    \
   }
+TILE(1);
+TILE(2);
+TILE(3);
+TILE(4);
+TILE(5);
+TILE(6);
 #if TILE_ROWS == 8
-TILE(1)
-TILE(2)
-TILE(3)
-TILE(4)
-TILE(5) TILE(6) TILE(7) TILE(8) static void (*const tiles[TILE_ROWS])(const tile_arguments *) = {
-    tile_1, tile_2, tile_3, tile_4, tile_5, tile_6, tile_7, tile_8};
-#else
-TILE(1)
-TILE(2)
-TILE(3)
-TILE(4)
-TILE(5) TILE(6) static void (*const tiles[TILE_ROWS])(const tile_arguments *) = {
-    tile_1, tile_2, tile_3, tile_4, tile_5, tile_6};
+TILE(7);
+TILE(8);
 #endif
+static void (*const tiles[TILE_ROWS])(const tile_arguments *) = {
+    tile_1, tile_2, tile_3, tile_4, tile_5, tile_6,
+#if TILE_ROWS == 8
+    tile_7, tile_8,
+#endif
+};
 #undef TILE
 
 // C[M][columns] (+)= A[M][depth] P[depth][PANEL], A's rows SLICE apart.
@@ -386,7 +387,7 @@ static void matmul_backward(const quant_matrix *w, const float *dy, size_t M, si
 // --- Vectors ---
 
 static float dot(const float *x, const float *y, size_t n) {
-  // Four sums: a fused multiply-add takes four cycles, and two start in each.
+  // Eight sums: a fused multiply-add takes four cycles, and two start in each.
   enum { SUMS = 8 };
   vec sum[SUMS];
 #pragma clang loop unroll(full)
