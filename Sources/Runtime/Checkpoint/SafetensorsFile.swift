@@ -33,7 +33,9 @@ public struct SafetensorsFile: Sendable {
         let dataStart = try Self.dataStart(of: bytes, path)
         let header = try JSON(
             parsing: UnsafeRawBufferPointer(rebasing: bytes[8..<dataStart]), source: path)
-        guard let members = header.object else { throw Self.malformed(path, "its header is no object") }
+        guard let members = header.object else {
+            throw Self.malformed(path, "its header is no object")
+        }
         metadata = try Self.metadata(members["__metadata__"], path)
 
         var entries: [Entry] = []
@@ -66,7 +68,8 @@ public struct SafetensorsFile: Sendable {
         tensors = entries.map { entry in
             Tensor(
                 name: entry.name, type: entry.type, shape: entry.shape,
-                bytes: UnsafeRawBufferPointer(rebasing: data[entry.begin..<entry.end]), owner: owner)
+                bytes: UnsafeRawBufferPointer(rebasing: data[entry.begin..<entry.end]), owner: owner
+            )
         }
     }
 
@@ -117,7 +120,9 @@ private struct Entry {
     let end: Int
 
     init(name: String, _ description: JSON, _ path: String) throws {
-        func malformed(_ problem: String, expected: String? = nil, got: String? = nil) -> LorikeetError {
+        func malformed(
+            _ problem: String, expected: String? = nil, got: String? = nil
+        ) -> LorikeetError {
             SafetensorsFile.malformed(
                 path, "the tensor \(name): \(problem)", expected: expected, got: got)
         }

@@ -72,7 +72,9 @@ private func open<Result>(
 
     @Test(arguments: [".absmax", ".quant_map", ".nested_absmax", ".nested_quant_map"])
     func `without a part of a weight names it`(suffix: String) throws {
-        try open { $0[down + suffix] = nil } _: { folder in
+        try open {
+            $0[down + suffix] = nil
+        } _: { folder in
             let error = try failure { _ = try folder.weights(down, rows: 64, columns: 160) }
             #expect(error?.code == .malformed)
             #expect(error?.problem.contains(down + suffix) == true)

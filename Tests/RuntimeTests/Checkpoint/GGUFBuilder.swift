@@ -26,7 +26,8 @@ struct GGUFBuilder {
 
     /// A row of the table and its data, at the next aligned offset or where the caller says.
     mutating func tensor(
-        _ name: String, dimensions: [Int], type: UInt32 = 0, data added: [UInt8], offset: UInt64? = nil
+        _ name: String, dimensions: [Int], type: UInt32 = 0, data added: [UInt8],
+        offset: UInt64? = nil
     ) {
         data += [UInt8](repeating: 0, count: (alignment - data.count % alignment) % alignment)
         rows.append(

@@ -29,7 +29,8 @@ private func floats(_ name: String, of checkpoint: any Checkpoint) throws -> [Fl
     @Test(arguments: [
         ("layers.0.self_attn.q_proj", f16), ("layers.0.self_attn.k_proj", q8),
         ("layers.0.self_attn.v_proj", f16), ("layers.0.self_attn.o_proj", 0),
-        ("layers.0.mlp.gate_proj", q8), ("layers.0.mlp.up_proj", q8), ("layers.0.mlp.down_proj", q8),
+        ("layers.0.mlp.gate_proj", q8), ("layers.0.mlp.up_proj", q8),
+        ("layers.0.mlp.down_proj", q8),
         ("layers.0.input_layernorm", 0), ("layers.0.post_attention_layernorm", 0),
         ("embed_tokens", bf16), ("norm", 0),
     ])
@@ -84,7 +85,8 @@ private func floats(_ name: String, of checkpoint: any Checkpoint) throws -> [Fl
 
     @Test func `with a tensor that no Llama has is refused by its name`() throws {
         var gguf = llamaHeader()
-        gguf.tensor("token_embd.weight", dimensions: [4, 2], data: [UInt8](repeating: 0, count: 32))
+        gguf.tensor(
+            "token_embd.weight", dimensions: [4, 2], data: [UInt8](repeating: 0, count: 32))
         gguf.tensor("blk.0.attn_q.bias", dimensions: [4], data: [UInt8](repeating: 0, count: 16))
         let error = try withFile("x.gguf", gguf.bytes) { path in
             try failure { _ = try Checkpoints.open(path) }
@@ -95,9 +97,11 @@ private func floats(_ name: String, of checkpoint: any Checkpoint) throws -> [Fl
 
     @Test func `with frequency factors that are not Llama 3's is refused`() throws {
         var gguf = llamaHeader()
-        gguf.tensor("token_embd.weight", dimensions: [4, 2], data: [UInt8](repeating: 0, count: 32))
+        gguf.tensor(
+            "token_embd.weight", dimensions: [4, 2], data: [UInt8](repeating: 0, count: 32))
         let factors: [Float] = [3, 1]
-        gguf.tensor("rope_freqs.weight", dimensions: [2], data: factors.flatMap { little($0.bitPattern) })
+        gguf.tensor(
+            "rope_freqs.weight", dimensions: [2], data: factors.flatMap { little($0.bitPattern) })
         let error = try withFile("x.gguf", gguf.bytes) { path in
             try failure { _ = try Checkpoints.open(path) }
         }

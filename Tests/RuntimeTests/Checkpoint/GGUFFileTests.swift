@@ -12,7 +12,9 @@ private func sound() -> GGUFBuilder {
     gguf.pair("f", type: 6, little(Float(0.5).bitPattern))
     gguf.pair("yes", type: 7, [1])
     gguf.pair("big", type: 10, little(UInt64.max))
-    gguf.pair("list", type: 9, little(UInt32(5)) + little(UInt64(2)) + little(Int32(-1)) + little(Int32(2)))
+    gguf.pair(
+        "list", type: 9,
+        little(UInt32(5)) + little(UInt64(2)) + little(Int32(-1)) + little(Int32(2)))
     gguf.tensor("a", dimensions: [4, 2], data: [UInt8](repeating: 1, count: 32))
     gguf.tensor("b", dimensions: [3], data: [UInt8](repeating: 2, count: 12))
     return gguf
@@ -95,7 +97,9 @@ private func error(_ gguf: GGUFBuilder) throws -> LorikeetError? {
         }
         try expect("an alignment of 3") { $0.pair("general.alignment", 3) }
         try expect("an alignment of 0") { $0.pair("general.alignment", 0) }
-        try expect("five dimensions") { $0.tensor("c", dimensions: [1, 1, 1, 1, 1], data: [0, 0, 0, 0]) }
+        try expect("five dimensions") {
+            $0.tensor("c", dimensions: [1, 1, 1, 1, 1], data: [0, 0, 0, 0])
+        }
         try expect("a negative dimension") { $0.tensor("c", dimensions: [-1], data: []) }
         try expect("a product that overflows") {
             $0.tensor("c", dimensions: [1 << 32, 1 << 32], data: [])

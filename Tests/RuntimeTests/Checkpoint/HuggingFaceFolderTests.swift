@@ -32,8 +32,12 @@ private let down = "model.layers.0.mlp.down_proj.weight"
         let matrix = try folder.weights(down, rows: 64, columns: 160)
         #expect(try matrix.raw.data == folder.tensor(down).bytes.baseAddress)
         let golden = try GoldenFile(modelResource("tiny/llama_plain_mha/model.safetensors"))
-        #expect(try folder.vector("model.norm.weight", count: 64).array == golden.floats("model.norm.weight"))
-        #expect(try folder.file("config.json") == Data(contentsOf: URL(filePath: path + "/config.json")))
+        #expect(
+            try folder.vector("model.norm.weight", count: 64).array
+                == golden.floats("model.norm.weight"))
+        #expect(
+            try folder.file("config.json") == Data(contentsOf: URL(filePath: path + "/config.json"))
+        )
         #expect(try folder.file("tokenizer.json") == nil)
     }
 
@@ -84,7 +88,10 @@ private let down = "model.layers.0.mlp.down_proj.weight"
         ("{\"weight_map\": {\"w\": 3}}", .malformed, "w names no file"),
         ("{\"weight_map\": {\"w\": \"missing.safetensors\"}}", .notFound, ""),
         ("{\"weight_map\": {\"w\": \"one.safetensors\"}}", .malformed, "no tensor w in one"),
-        ("{\"weight_map\": {\"v\": \"one.safetensors\", \"v\": \"one.safetensors\"}}", .malformed, "v"),
+        (
+            "{\"weight_map\": {\"v\": \"one.safetensors\", \"v\": \"one.safetensors\"}}",
+            .malformed, "v"
+        ),
     ])
     func `with a lying index is refused`(
         index: String, code: LorikeetError.Code, problem: String

@@ -23,7 +23,8 @@ private func llama(_ fields: String) throws -> ModelConfiguration {
                     keyValueHeadCount: 4, headSize: 16, vocabularySize: 256, maximumPositions: 256,
                     normEpsilon: 1e-6, ropeTheta: 10000, ropeScaling: nil, tiesEmbeddings: false))
         let rope3 = try ModelConfiguration(
-            JSON(contentsOf: modelResource("tiny/llama_rope3_gqa_tied/config.json").path), source: "x")
+            JSON(contentsOf: modelResource("tiny/llama_rope3_gqa_tied/config.json").path),
+            source: "x")
         #expect(rope3.keyValueHeadCount == 2)
         #expect(rope3.tiesEmbeddings)
         #expect(

@@ -33,7 +33,8 @@ private func tensors(_ path: String) throws -> [String: Tensor] {
             let reference = try SafetensorsFile(
                 path: modelResource("checkpoints/\(name).safetensors").path
             ).tensors
-            #expect(Set(written.keys.filter { $0.contains("layers.0") }) == Set(reference.map(\.name)))
+            #expect(
+                Set(written.keys.filter { $0.contains("layers.0") }) == Set(reference.map(\.name)))
             for tensor in reference {
                 let ours = try #require(written[tensor.name])
                 #expect(ours.type == tensor.type)
@@ -114,7 +115,8 @@ private func tensors(_ path: String) throws -> [String: Tensor] {
             let bytes = try tensors(output).values.reduce(0) { $0 + $1.bytes.count }
             #expect(report.bitsPerParameter == 8 * Double(bytes) / Double(report.parameters))
             #expect(report.inputBytes == 511_328)
-            let size = try FileManager.default.attributesOfItem(atPath: output + "/model.safetensors")
+            let size = try FileManager.default.attributesOfItem(
+                atPath: output + "/model.safetensors")
             #expect(report.outputBytes == size[.size] as? Int)
         }
     }

@@ -95,11 +95,23 @@ private func tensor(_ fields: String) -> String { "{\"a\":{\(fields)}}" }
                 "e\u{301}":{"dtype":"U8","shape":[12],"data_offsets":[12,24]}}
                 """)
         ),
-        ("negative offsets", file(tensor("\"dtype\":\"U8\",\"shape\":[24],\"data_offsets\":[-24,0]"))),
-        ("offsets that run backwards", file(tensor("\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[24,0]"))),
-        ("offsets past the file", file(tensor("\"dtype\":\"U8\",\"shape\":[99],\"data_offsets\":[0,99]"))),
+        (
+            "negative offsets",
+            file(tensor("\"dtype\":\"U8\",\"shape\":[24],\"data_offsets\":[-24,0]"))
+        ),
+        (
+            "offsets that run backwards",
+            file(tensor("\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[24,0]"))
+        ),
+        (
+            "offsets past the file",
+            file(tensor("\"dtype\":\"U8\",\"shape\":[99],\"data_offsets\":[0,99]"))
+        ),
         ("a fraction", file(tensor("\"dtype\":\"U8\",\"shape\":[24.0],\"data_offsets\":[0,24]"))),
-        ("a negative dimension", file(tensor("\"dtype\":\"U8\",\"shape\":[-4,-6],\"data_offsets\":[0,24]"))),
+        (
+            "a negative dimension",
+            file(tensor("\"dtype\":\"U8\",\"shape\":[-4,-6],\"data_offsets\":[0,24]"))
+        ),
         (
             "a product that overflows to the right size",
             file(
@@ -110,12 +122,19 @@ private func tensor(_ fields: String) -> String { "{\"a\":{\(fields)}}" }
         ),
         (
             "a number past 64 bits",
-            file(tensor("\"dtype\":\"U8\",\"shape\":[18446744073709551640],\"data_offsets\":[0,24]"))
+            file(
+                tensor("\"dtype\":\"U8\",\"shape\":[18446744073709551640],\"data_offsets\":[0,24]"))
         ),
-        ("a shape of another size", file(tensor("\"dtype\":\"F32\",\"shape\":[24],\"data_offsets\":[0,24]"))),
+        (
+            "a shape of another size",
+            file(tensor("\"dtype\":\"F32\",\"shape\":[24],\"data_offsets\":[0,24]"))
+        ),
         ("no dtype", file(tensor("\"shape\":[24],\"data_offsets\":[0,24]"))),
         ("no shape", file(tensor("\"dtype\":\"U8\",\"data_offsets\":[0,24]"))),
-        ("three offsets", file(tensor("\"dtype\":\"U8\",\"shape\":[24],\"data_offsets\":[0,12,24]"))),
+        (
+            "three offsets",
+            file(tensor("\"dtype\":\"U8\",\"shape\":[24],\"data_offsets\":[0,12,24]"))
+        ),
         ("a tensor that is no object", file("{\"a\":3}")),
         ("metadata that are no strings", file("{\"__metadata__\":{\"n\":1}}", dataBytes: 0)),
     ])

@@ -61,7 +61,9 @@ import Testing
         }
     }
 
-    @Test(arguments: 0...40) func `gives tensors of unknown size their place at the end`(size: Int) throws {
+    @Test(arguments: 0...40) func `gives tensors of unknown size their place at the end`(
+        size: Int
+    ) throws {
         try Fixtures.withTemporaryFolder { folder in
             let path = folder + "/x.safetensors"
             let text = [UInt8](repeating: 0x41, count: size)
