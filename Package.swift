@@ -75,7 +75,10 @@ let package = Package(
             path: "Tests/QuantTests", resources: [.copy("Resources")], swiftSettings: swiftSettings),
         .testTarget(
             name: "RuntimeTests",
-            dependencies: ["LorikeetQuant", "QuantKernels", "LorikeetRuntime", "TestSupport"],
+            dependencies: [
+                "LorikeetQuant", "QuantKernels", "LorikeetRuntime", "TestSupport",
+                .product(name: "OrderedCollections", package: "swift-collections"),
+            ],
             path: "Tests/RuntimeTests", resources: [.copy("Resources")],
             swiftSettings: swiftSettings),
         .testTarget(

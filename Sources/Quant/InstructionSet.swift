@@ -21,17 +21,27 @@ public struct InstructionSet: Sendable, CustomStringConvertible {
     public static let supported: [InstructionSet] = {
         var tables = [UnsafePointer<quant_kernels>?](repeating: nil, count: 8)
         let count = quant_kernels_supported(&tables, tables.count)
-        return tables[..<count].map { InstructionSet(kernels: $0!.pointee) }
+        return tables[..<count].compactMap { $0.map { InstructionSet(kernels: $0.pointee) } }
     }()
 
-    /// The set that computations use: the best one, or the one that `LORIKEET_ISA` names.
+    /// The set of that name, if this machine has it.
+    public static func named(_ name: String) -> InstructionSet? {
+        supported.first { $0.name == name }
+    }
+
+    /// What `LORIKEET_ISA` asks for; nil if it is unset or empty.
     ///
-    /// A name this machine does not have is reported by `forced(by:)`; here it traps.
+    /// A program checks it with `named(_:)` when it starts, and reports a name that this machine does
+    /// not have; `current` traps on one.
+    public static var requested: String? {
+        guard let value = getenv("LORIKEET_ISA"), value.pointee != 0 else { return nil }
+        return String(cString: value)
+    }
+
+    /// The set that computations use: the best one, or the one that `LORIKEET_ISA` names.
     public static let current: InstructionSet = {
-        guard let name = getenv("LORIKEET_ISA").map({ String(cString: $0) }) else {
-            return supported.last!
-        }
-        guard let set = supported.first(where: { $0.name == name }) else {
+        guard let name = requested else { return supported[supported.count - 1] }
+        guard let set = named(name) else {
             preconditionFailure("LORIKEET_ISA=\(name): this machine has \(supported)")
         }
         return set

@@ -1,3 +1,4 @@
+import QuantKernels
 import Synchronization
 
 #if canImport(Glibc)
@@ -10,39 +11,44 @@ import Musl
 ///
 /// A worker that finished a region spins for a while before it sleeps, because the next region of a
 /// token's forward pass is only microseconds away (measured: spinning 0.1 µs a region, a condition
-/// variable 24 µs, Dispatch runs such regions serially).
+/// variable 24 µs, Dispatch runs such regions serially). With more threads than cores nobody spins:
+/// the one that is waited for may need the core.
 public final class ThreadPool: @unchecked Sendable {
-    // Unchecked: `body` is written only by the caller of `run` while no worker reads it (between the
-    // last worker's decrement of `running` and the increment of `generation`).
+    // Unchecked: `body` is written only by the caller of `run`, which holds `entry`, while no worker
+    // reads it: after the last worker's decrement of `running` and before `generation` is advanced.
 
     /// How many threads run a region, the caller's among them.
     public let count: Int
 
     private typealias Body = (Int) -> Void
     private var body: Body = { _ in }
+    // `generation` is read by all while they spin and `running` written by all when they finish: on
+    // different cache lines, or every finish would disturb the spinners.
     private let generation = Atomic<Int>(0)
+    private let padding: (Int, Int, Int, Int, Int, Int, Int, Int) = (0, 0, 0, 0, 0, 0, 0, 0)
     private let running = Atomic<Int>(0)
     private let sleepers = Atomic<Int>(0)
     private let stopping = Atomic<Bool>(false)
+    private let spins: Int
     private let lock: UnsafeMutablePointer<pthread_mutex_t>
     private let wake: UnsafeMutablePointer<pthread_cond_t>
     private let entry: UnsafeMutablePointer<pthread_mutex_t>
     private var threads: [pthread_t] = []
 
-    /// About 50 µs of pauses: longer than the gaps inside a token, shorter than a scheduler's slice.
-    private static let spins = 2000
-
     /// Starts `threads - 1` workers; nil means one thread a core.
     public init(threads: Int? = nil) {
         let cores = sysconf(Int32(_SC_NPROCESSORS_ONLN))
         count = max(1, threads ?? cores)
+        // A pause takes 10 to 50 ns: 2000 are longer than the gaps inside a token, and shorter than
+        // a scheduler's slice.
+        spins = count <= cores ? 2000 : 0
         lock = .allocate(capacity: 1)
         wake = .allocate(capacity: 1)
         entry = .allocate(capacity: 1)
         pthread_mutex_init(lock, nil)
         pthread_cond_init(wake, nil)
         pthread_mutex_init(entry, nil)
-        for index in 1..<max(count, 1) { start(worker: index) }
+        for index in 1..<count { start(worker: index) }
     }
 
     deinit {
@@ -70,10 +76,10 @@ public final class ThreadPool: @unchecked Sendable {
             running.store(count - 1, ordering: .relaxed)
             advance()
             body(0)
-            var spins = 0
+            var waited = 0
             while running.load(ordering: .acquiring) > 0 {
-                spins += 1
-                if spins > Self.spins { sched_yield() }
+                waited += 1
+                if waited > spins { sched_yield() } else { quant_pause() }
             }
             self.body = { _ in }
         }
@@ -85,7 +91,8 @@ public final class ThreadPool: @unchecked Sendable {
     public func split(
         _ total: Int, by grain: Int = 1, _ body: (_ thread: Int, _ begin: Int, _ end: Int) -> Void
     ) {
-        let pieces = (total + grain - 1) / grain
+        precondition(total >= 0 && grain > 0, "\(total) in pieces of \(grain)")
+        let pieces = total / grain + (total % grain > 0 ? 1 : 0)
         guard pieces > 1, count > 1 else {
             if total > 0 { body(0, 0, total) }
             return
@@ -112,7 +119,8 @@ public final class ThreadPool: @unchecked Sendable {
         let failure = pthread_create(
             &thread, nil,
             { argument in
-                let worker = Unmanaged<Worker>.fromOpaque(argument!).takeRetainedValue()
+                guard let argument else { return nil }
+                let worker = Unmanaged<Worker>.fromOpaque(argument).takeRetainedValue()
                 worker.pool._withUnsafeGuaranteedRef { $0.work(worker.index) }
                 return nil
             }, box.toOpaque())
@@ -125,16 +133,21 @@ public final class ThreadPool: @unchecked Sendable {
         while true {
             seen = waitForGeneration(after: seen)
             if stopping.load(ordering: .acquiring) { return }
-            body(index)
+            perform(index)
             running.subtract(1, ordering: .releasing)
         }
     }
 
+    // Not inlined: the worker's reference to the closure must be gone when `running` says that it has
+    // finished, for the closure does not outlive the call of `run`.
+    @inline(never)
+    private func perform(_ index: Int) { body(index) }
+
     private func waitForGeneration(after seen: Int) -> Int {
-        for _ in 0..<Self.spins {
+        for _ in 0..<spins {
             let now = generation.load(ordering: .acquiring)
             if now != seen { return now }
-            pause()
+            quant_pause()
         }
         pthread_mutex_lock(lock)
         defer { pthread_mutex_unlock(lock) }
@@ -146,11 +159,6 @@ public final class ThreadPool: @unchecked Sendable {
             if now != seen { return now }
             pthread_cond_wait(wake, lock)
         }
-    }
-
-    private func pause() {
-        // The standard library's spin hint is not public; a relaxed load keeps the loop honest.
-        _ = running.load(ordering: .relaxed)
     }
 
     private final class Worker {

@@ -90,8 +90,8 @@ public struct WeightMatrix: @unchecked Sendable {
         _ x: UnsafePointer<Float>, count: Int, into y: UnsafeMutablePointer<Float>,
         on compute: Compute
     ) {
-        // 16 rows are a panel of the kernels: a split between two would compute it twice.
-        compute.pool.split(rows, by: 16) { thread, begin, end in
+        // 32 rows are the largest panel of the kernels: a split inside one would waste the rest of it.
+        compute.pool.split(rows, by: 32) { thread, begin, end in
             withUnsafePointer(to: raw) { w in
                 if count == 1 {
                     compute.kernels.matvec(w, x, begin, end, y)

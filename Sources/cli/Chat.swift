@@ -86,9 +86,9 @@ private struct ChatSession {
     }
 
     mutating func load(_ path: String) throws {
-        let adapter = try registry.load(path)
+        let adapter = try registry.load(name: Adapters.name(of: path), path: path)
         selected = adapter.name
-        Terminal.note("\(adapter.name): \(adapter.summary)")
+        Terminal.note("\(adapter.name): \(adapter.line)")
     }
 
     private mutating func select(_ name: String) throws {
@@ -108,7 +108,7 @@ private struct ChatSession {
     private func list() {
         Terminal.note((selected == nil ? "* " : "  ") + "base")
         for name in registry.names {
-            Terminal.note((name == selected ? "* " : "  ") + "\(name): \(registry[name]?.summary ?? "")")
+            Terminal.note((name == selected ? "* " : "  ") + "\(name): \(registry[name]?.line ?? "")")
         }
     }
 

@@ -13,7 +13,12 @@ struct Inspect: ParsableCommand {
     @OptionGroup var common: CommonOptions
 
     func run() throws {
-        let inspection = try LorikeetAdapters.inspect(path)
+        if Adapters.isAdapter(path) {
+            let summary = try Adapters.inspect(path).summary
+            Terminal.print(summary.text(pretty: !common.json))
+            return
+        }
+        let inspection = try inspect(path)
         if common.json {
             Terminal.print(inspection.json)
         } else {

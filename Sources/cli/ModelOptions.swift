@@ -17,7 +17,7 @@ struct ModelOptions: ParsableArguments {
         let model = try LanguageModel(path: model, compute: common.compute())
         let adapters = try adapter.map { path in
             let adapter = try Adapters.load(path, over: model)
-            Terminal.note("\(path): \(adapter.summary)")
+            Terminal.note("\(path): \(adapter.line)")
             return adapter
         }
         switch adapters.count {
@@ -25,5 +25,14 @@ struct ModelOptions: ParsableArguments {
         case 1: return (model, adapters[0])
         default: return (model, DeltaSum(adapters))
         }
+    }
+}
+
+extension Adapter {
+    /// What a person wants to know of an adapter that was just loaded.
+    var line: String {
+        let method = manifest?.method ?? (configuration.usesRSLoRA ? "rslora" : "lora")
+        return "\(method), rank \(configuration.rank), \(moduleCount) modules, "
+            + "\(parameterCount) parameters"
     }
 }

@@ -65,7 +65,7 @@ struct Quantize: ParsableCommand {
         var bar = ProgressBar("quantize", total: checkpoint.tensorNames.count)
         let report = try quantize(
             source: checkpoint, to: output, options: options, replace: outputOptions.force,
-            compute: common.compute()
+            compute: common.compute(), tokenizerFiles: TokenizerFiles(checkpoint).files
         ) { progress in
             bar.update(progress.tensors, progress.name)
         }

@@ -47,7 +47,8 @@ struct Quickstart: ParsableCommand {
         let checkpoint = try Checkpoints.open(source)
         var bar = ProgressBar("quantize", total: checkpoint.tensorNames.count)
         let quantized = try quantize(
-            source: checkpoint, to: base, options: QuantizeOptions(), replace: false, compute: compute
+            source: checkpoint, to: base, options: QuantizeOptions(), replace: false, compute: compute,
+            tokenizerFiles: TokenizerFiles(checkpoint).files
         ) { bar.update($0.tensors, "") }
         bar.finish()
         Terminal.note(
@@ -63,11 +64,11 @@ struct Quickstart: ParsableCommand {
         let registry = AdapterRegistry(model)
         for (name, report) in zip(Self.names, reports) {
             let loading = clock.now
-            let adapter = try registry.load(report.bundle, name: name)
+            let adapter = try registry.load(name: name, path: report.bundle)
             let milliseconds = (clock.now - loading) / .milliseconds(1)
             Terminal.note(
                 "\(name): \(Format.bytes(report.bundleBytes)), loaded in "
-                    + String(format: "%.0f ms, ", milliseconds) + adapter.summary)
+                    + String(format: "%.0f ms, ", milliseconds) + adapter.line)
         }
         let generator = TextGenerator(model)
         var answers: [JSON] = []

@@ -150,18 +150,3 @@ private enum Factor: String {
         return (path, factor)
     }
 }
-
-extension LinearModule {
-    /// Rows and columns of the module's weight.
-    fileprivate func shape(in model: ModelConfiguration) -> (outputs: Int, inputs: Int) {
-        let queries = model.headCount * model.headSize
-        let keys = model.keyValueHeadCount * model.headSize
-        return switch self {
-        case .query: (queries, model.hiddenSize)
-        case .key, .value: (keys, model.hiddenSize)
-        case .output: (model.hiddenSize, queries)
-        case .gate, .up: (model.intermediateSize, model.hiddenSize)
-        case .down: (model.hiddenSize, model.intermediateSize)
-        }
-    }
-}

@@ -46,7 +46,8 @@ extension AdapterConfiguration {
                     value.array.flatMap { $0.allOf(\.string) }
                 }
             } ?? []
-        otherFields = object.filter { !Self.ownKeys.contains($0.key) }
+        otherFields = OrderedDictionary(
+            uniqueKeysWithValues: object.filter { !Self.ownKeys.contains($0.key) })
     }
 
     /// The file's content, with the keys and in the order that PEFT 0.21.2 writes.
@@ -114,7 +115,7 @@ extension [JSON] {
 }
 
 private struct ConfigurationFields {
-    let object: OrderedDictionary<String, JSON>
+    let object: JSON.Object
     let source: String
 
     func failure(_ key: String, _ expected: String) -> LorikeetError {
@@ -130,7 +131,7 @@ private struct ConfigurationFields {
         return part
     }
 
-    func object(_ key: String) throws -> OrderedDictionary<String, JSON> {
+    func object(_ key: String) throws -> JSON.Object {
         try value(key, "an object", \.object) ?? [:]
     }
 

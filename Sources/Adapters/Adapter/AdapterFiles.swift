@@ -31,7 +31,8 @@ struct AdapterFiles {
                 expected: Self.factorsName,
                 advice: "Save the adapter again with PEFT (safe_serialization=True).")
         }
-        configuration = Array(try MappedFile(path: folder + "/" + Self.configurationName).bytes)
+        let json = try MappedFile(path: folder + "/" + Self.configurationName)
+        configuration = withExtendedLifetime(json) { Array(json.bytes) }
         let file = try MappedFile(path: factorsPath)
         factors = try FactorFile(bytes: file.bytes, owner: file, source: factorsPath)
     }

@@ -8,7 +8,7 @@ extension Adapters {
         _ path: String, over model: LanguageModel, name: String? = nil, allowNoEffect: Bool = false
     ) throws -> Adapter {
         try load(
-            path, for: model.model.configuration, baseDigest: { model.baseDigest }, name: name,
+            path, for: model.model.configuration, baseDigest: { try model.baseDigest() }, name: name,
             allowNoEffect: allowNoEffect)
     }
 }
@@ -16,11 +16,13 @@ extension Adapters {
 extension AdapterRegistry {
     /// An empty registry over `model`, which accepts bundles that were trained over it.
     public convenience init(_ model: LanguageModel) {
-        self.init(model: model.model.configuration) { model.baseDigest }
+        self.init(model: model.model.configuration) { try model.baseDigest() }
     }
 }
 
 extension LanguageModel {
     /// The identity of the base for adapters; reads every quantized weight.
-    public var baseDigest: String { BaseDigest.of(checkpoint.storedTensors) }
+    ///
+    /// - Throws: what reading the checkpoint throws.
+    public func baseDigest() throws -> String { try BaseDigest.of(checkpoint) }
 }

@@ -114,10 +114,16 @@ public enum Adapters {
     }
 
     /// The last part of a path, less a bundle's suffix.
-    static func name(of path: String) -> String {
+    public static func name(of path: String) -> String {
         let last = (path as NSString).lastPathComponent
         let suffix = "." + AdapterBundle.pathExtension
         return last.hasSuffix(suffix) && last != suffix ? String(last.dropLast(suffix.count)) : last
+    }
+
+    /// Whether `path` looks like an adapter: a folder with an adapter_config.json, or a bundle.
+    public static func isAdapter(_ path: String) -> Bool {
+        path.hasSuffix("." + AdapterBundle.pathExtension)
+            || FileManager.default.fileExists(atPath: path + "/" + AdapterFiles.configurationName)
     }
 
     private static func isFolder(_ path: String) throws -> Bool {

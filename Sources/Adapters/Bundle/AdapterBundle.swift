@@ -114,15 +114,18 @@ public enum AdapterBundle {
             tokenizerDigest: options.tokenizerDigest,
             chatTemplateDigest: options.chatTemplateDigest, training: options.training)
         let text = Array(manifest.json.data(pretty: true)) + [0x0A]
-        try AtomicOutput.file(at: path) { output in
-            try text.withUnsafeBytes { text in
-                try files.configuration.withUnsafeBytes { configuration in
-                    let contents = [
-                        (manifestName, text), (AdapterFiles.configurationName, configuration),
-                        (factors.name, factors.bytes.bytes),
-                    ]
-                    try Tar.withParts(of: contents) { parts in
-                        try Zstandard.compress(parts) { try output.write($0) }
+        // The parts are bare pointers: what owns them must outlive the writing.
+        try withExtendedLifetime(factors.bytes.owner) {
+            try AtomicOutput.file(at: path) { output in
+                try text.withUnsafeBytes { text in
+                    try files.configuration.withUnsafeBytes { configuration in
+                        let contents = [
+                            (manifestName, text), (AdapterFiles.configurationName, configuration),
+                            (factors.name, factors.bytes.bytes),
+                        ]
+                        try Tar.withParts(of: contents) { parts in
+                            try Zstandard.compress(parts) { try output.write($0) }
+                        }
                     }
                 }
             }

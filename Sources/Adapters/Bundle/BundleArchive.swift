@@ -13,7 +13,9 @@ struct BundleArchive {
     /// - Throws: `.malformed` or `.unsupported`; see `AdapterBundle.verify`.
     init(path: String, maximumBytes: Int) throws {
         let file = try MappedFile(path: path)
-        let bytes = try Zstandard.decompress(file.bytes, maximumBytes: maximumBytes, source: path)
+        let bytes = try withExtendedLifetime(file) {
+            try Zstandard.decompress(file.bytes, maximumBytes: maximumBytes, source: path)
+        }
         var files = try Tar.files(in: bytes, source: path)
         guard files.first?.name == AdapterBundle.manifestName else {
             throw LorikeetError(
@@ -76,6 +78,16 @@ struct BundleArchive {
             throw LorikeetError(
                 .malformed, path, "the adapter's digest", expected: manifest.digest,
                 got: adapter.digest)
+        }
+        let statements: [(key: String, stated: Double, got: Double)] = [
+            ("rank", Double(manifest.rank), Double(adapter.configuration.rank)),
+            ("alpha", manifest.alpha, adapter.configuration.alpha),
+            ("modules", Double(manifest.modules), Double(adapter.moduleCount)),
+            ("parameters", Double(manifest.parameters), Double(adapter.parameterCount)),
+        ]
+        for (key, stated, got) in statements where stated != got {
+            throw LorikeetError(
+                .malformed, path, "the manifest's \(key)", expected: "\(got)", got: "\(stated)")
         }
         return adapter
     }

@@ -2,7 +2,7 @@ import Crypto
 import LorikeetRuntime
 
 /// SHA-256, as 64 hexadecimal digits.
-enum Digest {
+package enum Digest {
     /// The digest of `bytes`.
     static func sha256(_ bytes: UnsafeRawBufferPointer) -> String {
         var hash = SHA256()
@@ -11,7 +11,7 @@ enum Digest {
     }
 
     /// The digest of an array.
-    static func sha256(_ bytes: [UInt8]) -> String {
+    package static func sha256(_ bytes: [UInt8]) -> String {
         bytes.withUnsafeBytes { sha256($0) }
     }
 

@@ -3,7 +3,7 @@
 /// Source: Hayou, Ghosh, Yu, "LoRA+: Efficient Low Rank Adaptation of Large Models" (2024), section 4;
 /// λ = 16 is their recommendation.
 public struct LoRAPlus: Method {
-    /// λ
+    /// The ratio λ.
     public let learningRateRatio: Double
 
     /// A method with the given ratio λ.

@@ -9,9 +9,20 @@ public protocol Method: Sendable {
     var learningRateRatio: Double { get }
     /// Called between clipping and the optimizer's step; may change the gradients.
     ///
-    /// - Parameter step: the step's index in the run, from 0.
+    /// - Parameters:
+    ///   - step: the step's index in the run, from 0.
+    ///   - adapter: whose gradients are changed.
+    ///   - compute: the threads.
+    /// - Returns: what became of the layers, if this method does something in this step.
     func beforeStep(_ step: Int, adapter: TrainableAdapter, compute: Compute) -> RefactoringReport?
     /// Called after the optimizer's step; may change the factors, and the moments with them.
+    ///
+    /// - Parameters:
+    ///   - step: the step's index in the run, from 0.
+    ///   - adapter: whose factors are changed.
+    ///   - optimizer: whose moments follow.
+    ///   - compute: the threads.
+    /// - Returns: what became of the layers, if this method does something in this step.
     func afterStep(
         _ step: Int, adapter: TrainableAdapter, optimizer: AdamW, compute: Compute
     )

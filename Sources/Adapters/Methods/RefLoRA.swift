@@ -2,7 +2,9 @@ import COpenBLAS
 public import LorikeetQuant
 import LorikeetRuntime
 
-/// RefLoRA in its preconditioned form: before the optimizer's step
+/// RefLoRA in its preconditioned form.
+///
+/// Before the optimizer's step
 ///
 ///     dA ← S⁻¹ dA,    dB ← dB S
 ///
@@ -52,7 +54,7 @@ public struct RefLoRA: Method {
         return .refactored(conditionNumber: s.conditionNumber, isClamped: s.isClamped)
     }
 
-    /// left [rows, inner] · right [inner, …]
+    /// The product of left [rows, inner] and right [inner, …].
     private static func product(
         _ left: [Double], _ right: [Double], rows: Int, inner: Int
     ) -> [Double] {
@@ -62,23 +64,5 @@ public struct RefLoRA: Method {
             CblasRowMajor, CblasNoTrans, CblasNoTrans, Int32(rows), Int32(columns), Int32(inner), 1,
             left, Int32(inner), right, Int32(columns), 0, &result, Int32(columns))
         return result
-    }
-}
-
-extension TrainableAdapter {
-    /// Runs `body` for every layer, on all threads, and gathers what became of each.
-    func refactorEachModule(
-        _ compute: Compute, _ body: (TrainableAdapter.Module) -> RefactoringOutcome
-    ) -> RefactoringReport {
-        // In the layers' order, whoever finished first.
-        var outcomes = [RefactoringOutcome](repeating: .failed, count: modules.count)
-        outcomes.withUnsafeMutableBufferPointer { outcomes in
-            // Each thread writes its own range.
-            nonisolated(unsafe) let outcomes = outcomes
-            compute.pool.split(modules.count) { _, begin, end in
-                for index in begin..<end { outcomes[index] = body(modules[index]) }
-            }
-        }
-        return outcomes.reduce(into: RefactoringReport()) { $0.add($1) }
     }
 }

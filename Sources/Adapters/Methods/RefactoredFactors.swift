@@ -7,9 +7,9 @@ import COpenBLAS
 /// refactored factors changes the product, to first order in the learning rate, as a step with
 /// preconditioned gradients does.
 public struct RefactoredFactors: Sendable {
-    /// Pᵀ A [rank, in]
+    /// Pᵀ A, [rank, in].
     public let a: [Double]
-    /// B P⁻ᵀ [out, rank]
+    /// B P⁻ᵀ, [out, rank].
     public let b: [Double]
 
     /// Refactors `a` [rank, in] and `b` [out, rank].

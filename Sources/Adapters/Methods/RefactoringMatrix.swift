@@ -4,8 +4,6 @@ import Glibc
 import Musl
 #endif
 
-func logarithm(_ x: Double) -> Double { log(x) }
-
 /// The S that RefLoRA refactors the factors of one layer by.
 ///
 /// With X = A Aᵀ and Y = Bᵀ B, S is the symmetric positive definite solution of
@@ -24,11 +22,11 @@ func logarithm(_ x: Double) -> Double { log(x) }
 /// those keep one. Source of the iteration: Iannazzo, "The geometric mean of two matrices from a
 /// computational viewpoint" (2016), section 2.
 public struct RefactoringMatrix: Sendable {
-    /// r
+    /// The rank r.
     public let rank: Int
-    /// S [r, r]
+    /// S, [r, r].
     public let elements: [Double]
-    /// S⁻¹ [r, r]
+    /// S⁻¹, [r, r].
     public let inverse: [Double]
     /// ‖S‖ ‖S⁻¹‖ in Frobenius norms: between cond(S) and r · cond(S).
     public let conditionNumber: Double

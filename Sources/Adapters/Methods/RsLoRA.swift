@@ -6,7 +6,7 @@ public struct RsLoRA: Method {
     /// The method; it has no settings.
     public init() {}
 
-    /// α / √r
+    /// The scale α / √r.
     public func scale(rank: Int, alpha: Double) -> Float {
         Float(alpha / Double(rank).squareRoot())
     }

@@ -1,11 +1,17 @@
 import CLAPACKE
 import COpenBLAS
 
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#endif
+
 /// A small symmetric matrix in float64, row-major and full: the Gram matrices and S of RefLoRA.
 struct SymmetricMatrix: Sendable, Equatable {
     /// The number of rows.
     let size: Int
-    /// [size, size]
+    /// The elements, [size, size].
     var elements: [Double]
 
     /// Wraps elements that are symmetric already.
@@ -64,7 +70,7 @@ struct SymmetricMatrix: Sendable, Equatable {
                 for k in 0..<r {
                     let pivot = m[k * r + k]
                     guard pivot > 0, pivot.isFinite else { return false }
-                    logDeterminant += logarithm(pivot)
+                    logDeterminant += log(pivot)
                     // Only the upper triangle is kept up to date.
                     for i in 0..<r { column[i] = i < k ? m[i * r + k] : m[k * r + i] }
                     column[k] = 0

@@ -7,7 +7,7 @@ import Glibc
 import Musl
 #endif
 
-/// Adam with decoupled weight decay, exactly as torch.optim.AdamW:
+/// Adam with decoupled weight decay, exactly as torch.optim.AdamW.
 ///
 ///     p ← (1 - lr λ) p
 ///     m ← m + (1 - β₁)(g - m),    v ← β₂ v + (1 - β₂) g²
@@ -25,7 +25,7 @@ public final class AdamW: @unchecked Sendable {
         public var beta2 = 0.999
         /// ε, beside the root.
         public var epsilon = 1e-8
-        /// λ
+        /// Weight decay λ.
         public var weightDecay = 0.0
 
         /// torch's settings, without weight decay.
@@ -34,9 +34,9 @@ public final class AdamW: @unchecked Sendable {
 
     /// A factor's moments, in the factor's shape.
     public struct Moments: Sendable {
-        /// m (`exp_avg`)
+        /// Torch's `exp_avg`, m.
         public let first: Buffer<Float>
-        /// v (`exp_avg_sq`)
+        /// Torch's `exp_avg_sq`, v.
         public let second: Buffer<Float>
 
         init(_ count: Int) {
@@ -64,12 +64,10 @@ public final class AdamW: @unchecked Sendable {
     ) {
         precondition(adapter.modules.count == moments.count, "another adapter's moments")
         stepCount += 1
-        compute.pool.split(adapter.modules.count) { _, begin, end in
-            for module in adapter.modules[begin..<end] {
-                let (a, b) = moments[module.index]
-                update(module.delta.a, module.gradient.a, a, learningRate: learningRateA)
-                update(module.delta.b, module.gradient.b, b, learningRate: learningRateB)
-            }
+        compute.pool.each(adapter.modules.count) { _, index in
+            let (module, (a, b)) = (adapter.modules[index], moments[index])
+            update(module.delta.a, module.gradient.a, a, learningRate: learningRateA)
+            update(module.delta.b, module.gradient.b, b, learningRate: learningRateB)
         }
     }
 

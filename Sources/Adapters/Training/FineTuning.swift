@@ -136,13 +136,10 @@ public struct FineTuning: Sendable {
     private func bundleOptions(
         _ name: String, _ model: LanguageModel, _ run: Trainer.Summary
     ) throws -> AdapterBundle.Options {
-        let files = try TokenizerFiles(model.checkpoint).files
         var options = AdapterBundle.Options()
         options.name = name
         options.method = self.options.training.method.rawValue
-        options.baseDigest = model.baseDigest
-        options.tokenizerDigest = files["tokenizer.json"].map(Digest.sha256)
-        options.chatTemplateDigest = files["chat_template.jinja"].map(Digest.sha256)
+        try options.state(model)
         options.training = [
             "steps": .int(run.steps), "tokens": .int(run.tokens),
             "first_loss": .double(run.firstLoss), "last_loss": .double(run.lastLoss),
@@ -156,5 +153,17 @@ extension TrainableAdapter {
     /// The factors by layer.
     fileprivate var deltas: [ModulePath: LowRankDelta] {
         Dictionary(uniqueKeysWithValues: modules.map { ($0.path, $0.delta) })
+    }
+}
+
+extension AdapterBundle.Options {
+    /// States the base that the adapter belongs to: its digest, its tokenizer's, its chat template's.
+    ///
+    /// - Throws: what reading the base throws.
+    public mutating func state(_ model: LanguageModel) throws {
+        let files = try TokenizerFiles(model.checkpoint).files
+        baseDigest = try model.baseDigest()
+        tokenizerDigest = files["tokenizer.json"].map { Digest.sha256(Array($0)) }
+        chatTemplateDigest = files["chat_template.jinja"].map { Digest.sha256(Array($0)) }
     }
 }

@@ -40,7 +40,7 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
 
     /// The layers: by block, within one in the order of `LinearModule.allCases`.
     public let modules: [Module]
-    /// r
+    /// The rank r.
     public let rank: Int
     /// What multiplies B A.
     public let scale: Float
@@ -87,7 +87,12 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
 
     /// A start from another adapter's factors, which are copied.
     ///
-    /// - Parameter name: what errors call the other adapter.
+    /// - Parameters:
+    ///   - shapes: the layers to train.
+    ///   - rank: the rank of both.
+    ///   - scale: what multiplies B A in this one.
+    ///   - source: the other adapter.
+    ///   - name: what errors call the other adapter.
     /// - Throws: `.mismatch` where it lacks one of the layers, or has another rank or shape.
     public convenience init(
         shapes: [Shape], rank: Int, scale: Float, copying source: any LowRankDeltas, name: String

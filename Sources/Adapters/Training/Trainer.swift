@@ -56,8 +56,12 @@ public struct Trainer {
     /// Trains `adapter` on the gradients that `model` gives.
     ///
     /// - Parameters:
+    ///   - model: the base.
+    ///   - adapter: the factors, which change.
+    ///   - compute: the threads.
     ///   - metrics: where a row a step is written.
     ///   - progress: called after each step; may stop the run.
+    /// - Returns: steps, losses and duration.
     /// - Throws: what `model` throws, and an error naming the step where the loss or the gradient is
     ///   not finite; the factors then are those after the last good step.
     @discardableResult

@@ -16,7 +16,9 @@ public struct TrainingOptions: Sendable {
     public var length = Length.epochs(1)
     /// Rows in one pass through the model.
     public var batchSize = 4
-    /// Passes in one optimizer step. The result is that of one batch of `batchSize` · `accumulate` rows.
+    /// Passes in one optimizer step.
+    ///
+    /// The result is that of one batch of `batchSize` · `accumulate` rows.
     public var accumulate = 1
     /// A's peak learning rate; nil for the method's default.
     public var learningRate: Double?

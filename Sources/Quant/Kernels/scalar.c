@@ -25,7 +25,7 @@ static float f32_of_f16(uint16_t x) {
   if (exponent == 31) {
     bits = sign | 0x7f800000 | fraction << 13;
     if (fraction) bits |= 0x400000;  // a signalling NaN becomes quiet
-  } else if (exponent == 0) {  // zero or subnormal: fraction * 2^-24, exact in fp32
+  } else if (exponent == 0) {        // zero or subnormal: fraction * 2^-24, exact in fp32
     value = (float)fraction * 0x1p-24f;
     return sign ? -value : value;
   } else {

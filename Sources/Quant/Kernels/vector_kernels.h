@@ -2,12 +2,13 @@
 //
 // An ISA file defines, inside its target region and before it includes this file:
 //
-//   vec, LANES                       a vector of LANES floats
-//   TILE_ROWS, TILE_VECS             the micro-kernel's block of C: rows × (TILE_VECS * LANES)
-//   v_zero v_set v_load v_store v_load_partial v_store_partial v_add v_mul v_fma v_max v_div v_sum
-//   v_maximum v_exp
-//   decode(w, first, count, out)     flattened elements of W as fp32, any type, any position
-//   panel_of_rows_4bit, panel_of_columns_4bit, unit_dot_4bit (see below)
+//   vec, LANES          a vector of LANES floats, and v_zero, v_set, v_load, …
+//   vec16               LANES 16-bit floats, their loads, stores and conversions
+//   TILE_ROWS, TILE_VECS  the block of C that the registers hold: rows × (TILE_VECS * LANES)
+//   codebook_4bit       16 values in registers, and look-ups
+//   word                LANES 32-bit words, each 8 codes
+//   dot_table, dot_32   32 weights times x, whose even and odd elements are parted in runs of RUN
+//   boundaries          of the quantizer, and quantize_32
 //
 // and after it the table. Everything is static: the compiler sees one file per ISA.
 #pragma once
@@ -19,50 +20,167 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+INLINE size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
-// Whether blocks and bytes end where 32 weights of a row do.
-INLINE int in_units_of_32(const quant_matrix *w) {
-  return w->type == QUANT_4BIT && w->columns % 32 == 0;
+// --- 16-bit floats ---
+
+#define FROM_16_BITS(name, convert)                             \
+  static void name(const uint16_t *x, size_t n, float *out) {   \
+    size_t i = 0;                                               \
+    for (; i + LANES <= n; i += LANES) {                        \
+      v_store(out + i, convert(v16_load(x + i)));               \
+    }                                                           \
+    if (i < n) {                                                \
+      uint16_t rest[LANES] = {0};                               \
+      memcpy(rest, x + i, (n - i) * sizeof *x);                 \
+      v_store_partial(out + i, n - i, convert(v16_load(rest))); \
+    }                                                           \
+  }
+#define TO_16_BITS(name, convert)                             \
+  static void name(const float *x, size_t n, uint16_t *out) { \
+    size_t i = 0;                                             \
+    for (; i + LANES <= n; i += LANES) {                      \
+      v16_store(out + i, convert(v_load(x + i)));             \
+    }                                                         \
+    if (i < n) {                                              \
+      uint16_t rest[LANES];                                   \
+      v16_store(rest, convert(v_load_partial(x + i, n - i))); \
+      memcpy(out + i, rest, (n - i) * sizeof *out);           \
+    }                                                         \
+  }
+FROM_16_BITS(f32_from_f16, f32_of_f16)
+FROM_16_BITS(f32_from_bf16, f32_of_bf16)
+TO_16_BITS(f16_from_f32, f16_of_f32)
+TO_16_BITS(bf16_from_f32, bf16_of_f32)
+#undef FROM_16_BITS
+#undef TO_16_BITS
+
+// --- Decoding ---
+
+// The scale is constant in a block, so the 16 values are multiplied by it, not the weights.
+static void decode_4bit(const quant_matrix *w, size_t first, size_t count, float *out) {
+  const uint8_t *codes = w->data;
+  codebook_4bit codebook = load_codebook(w->codebook);
+  size_t end = first + count;
+  while (first < end) {
+    size_t block = first / w->block_size;
+    size_t stop = smaller((block + 1) * w->block_size, end);
+    float scale = w->absmax[block];
+    codebook_4bit values = scaled(codebook, scale);
+    if (first % 2) *out++ = w->codebook[codes[first++ / 2] & 15] * scale;
+    for (; first + LANES <= stop; first += LANES, out += LANES) {
+      v_store(out, look_up_neighbours(values, codes + first / 2));
+    }
+    if (first < stop) {
+      uint8_t rest[LANES / 2] = {0};
+      memcpy(rest, codes + first / 2, (stop - first + 1) / 2);
+      v_store_partial(out, stop - first, look_up_neighbours(values, rest));
+      out += stop - first;
+      first = stop;
+    }
+  }
+}
+
+// Elements `first` ..< `first` + `count` of the flattened matrix.
+static void decode(const quant_matrix *w, size_t first, size_t count, float *out) {
+  switch (w->type) {
+    case QUANT_F32:
+      memcpy(out, (const float *)w->data + first, count * sizeof *out);
+      break;
+    case QUANT_F16:
+      f32_from_f16((const uint16_t *)w->data + first, count, out);
+      break;
+    case QUANT_BF16:
+      f32_from_bf16((const uint16_t *)w->data + first, count, out);
+      break;
+    case QUANT_4BIT:
+      decode_4bit(w, first, count, out);
+      break;
+  }
+}
+
+static void dequantize_f32(const quant_matrix *w, size_t first, size_t count, float *out) {
+  decode(w, first, count, out);
+}
+
+static void dequantize_bf16(const quant_matrix *w, size_t first, size_t count, uint16_t *out) {
+  enum { PART = 512 };
+  float part[PART];
+  for (size_t i = 0; i < count; i += PART) {
+    size_t n = smaller(PART, count - i);
+    decode(w, first + i, n, part);
+    bf16_from_f32(part, n, out + i);
+  }
+}
+
+// --- Quantization ---
+
+static void quantize(const float *x, size_t n, size_t block_size, const float *midpoints,
+                     const uint8_t *order, uint8_t *packed, float *absmax) {
+  boundaries b = load_boundaries(midpoints);
+  __m128i codes = _mm_loadu_si128((const void *)order);
+  size_t begin = 0;
+  for (; begin + block_size <= n; begin += block_size) {
+    const float *block = x + begin;
+    vec top = v_zero(), sum = v_zero();
+    for (size_t i = 0; i < block_size; i += LANES) {
+      vec magnitude = v_abs(v_load(block + i));
+      top = v_max(top, magnitude);
+      sum = v_add(sum, magnitude);  // NaN if one is; magnitudes cannot cancel
+    }
+    float largest = v_any_nan(sum) ? NAN : v_maximum(top);
+    absmax[begin / block_size] = largest;
+    vec reciprocal = v_set(1 / (largest < 1e-38f ? 1e-38f : largest));
+    for (size_t i = 0; i < block_size; i += 32) {
+      quantize_32(b, codes, block + i, reciprocal, packed + (begin + i) / 2);
+    }
+  }
+  if (begin < n) {
+    // A short block has rules of its own, and there is one in a tensor at most.
+    quant_kernels_scalar.quantize(x + begin, n - begin, block_size, midpoints, order,
+                                  packed + begin / 2, absmax + begin / block_size);
+  }
 }
 
 // --- C (+)= A B, B decoded a panel at a time ---
 //
-// B is W transposed (forward) or W (backward); PANEL columns of it and a slice of at most SLICE of
-// the summation index are decoded into P[k][PANEL], which stays in the first-level cache while all
-// rows of A pass. A row of C is summed over k in order, slice by slice: neither M nor the range of
-// columns changes a bit of it.
+// B is W transposed (forward) or W (backward). A slice of the summation index, at most SLICE long,
+// is taken of both: A's is copied to where its rows lie SLICE apart (in place they may be a power
+// of two apart, and evict each other), and PANEL columns of B at a time are decoded into
+// P[k][PANEL], which stays in the first-level cache while the rows of A pass. An element of C is
+// summed over k in order, slice by slice: neither M nor the range of columns changes a bit of it.
 
 enum {
   PANEL = TILE_VECS * LANES,
   // P is 16 KiB (AVX2) or 32 KiB (AVX-512).
   SLICE = 256,
-  // Rows of A that pass while they are in the second-level cache: 384 * SLICE floats are 384 KiB.
+  // Rows of A at a time: 384 * SLICE floats are 384 KiB, and stay in the second-level cache.
   PASS = 384,
   // Columns that the backward product decodes at once: half a cache line of codes.
   GROUP = 64
 };
 
 _Static_assert(GROUP % PANEL == 0, "a group is whole panels");
-_Static_assert(GROUP *SLICE <= QUANT_MATMUL_SCRATCH, "a group of decoded columns is the scratch");
+_Static_assert((PASS + GROUP) * SLICE <= QUANT_MATMUL_SCRATCH, "A's slice and a group fit");
 
 // C[rows][PANEL] (+)= A[rows][depth] P[depth][PANEL]; the first `columns` columns are stored.
-INLINE void tile(int rows, const float *a, size_t lda, const float *panel, size_t depth, float *c,
-                 size_t ldc, size_t columns, int add) {
+INLINE void tile(int rows, const float *a, const float *panel, size_t depth, float *c, size_t ldc,
+                 size_t columns, int add) {
   vec sum[TILE_ROWS][TILE_VECS];
 #pragma clang loop unroll(full)
   for (int i = 0; i < rows; i++) {
+    __builtin_prefetch(c + (size_t)i * ldc, 1);
 #pragma clang loop unroll(full)
     for (int j = 0; j < TILE_VECS; j++) sum[i][j] = v_zero();
   }
-#pragma clang loop unroll_count(2)
+#pragma clang loop unroll_count(4)
   for (size_t k = 0; k < depth; k++) {
     vec p[TILE_VECS];
 #pragma clang loop unroll(full)
     for (int j = 0; j < TILE_VECS; j++) p[j] = v_load(panel + k * PANEL + j * LANES);
 #pragma clang loop unroll(full)
     for (int i = 0; i < rows; i++) {
-      vec x = v_set(a[(size_t)i * lda + k]);
+      vec x = v_set(a[i * SLICE + k]);
 #pragma clang loop unroll(full)
       for (int j = 0; j < TILE_VECS; j++) sum[i][j] = v_fma(x, p[j], sum[i][j]);
     }
@@ -83,69 +201,130 @@ INLINE void tile(int rows, const float *a, size_t lda, const float *panel, size_
   }
 }
 
-static void multiply_panel(const float *a, size_t lda, size_t M, const float *panel, size_t depth,
-                           float *c, size_t ldc, size_t columns, int add) {
-  // Tiles of equal height: 8 rows are 4 + 4, for 6 + 2 would wait for the latency of few sums.
-  size_t tiles = (M + TILE_ROWS - 1) / TILE_ROWS;
-  for (size_t t = 0; t < tiles; t++) {
-    size_t m = M * t / tiles, rows = M * (t + 1) / tiles - m;
-    const float *at = a + m * lda;
-    float *ct = c + m * ldc;
-    switch (rows) {
-#define CASE(n)                                            \
-  case n:                                                  \
-    tile(n, at, lda, panel, depth, ct, ldc, columns, add); \
-    break;
-      CASE(1)
-      CASE(2)
-      CASE(3)
-      CASE(4)
-      CASE(5)
-      CASE(6)
-#if TILE_MAX_ROWS == 8
-      CASE(7)
-      CASE(8)
+// One function a height: in one body the compiler runs out of registers.
+typedef struct {
+  const float *a, *panel;
+  size_t depth;
+  float *c;
+  size_t ldc, columns;
+  int add;
+} tile_arguments;
+
+#define TILE(n)                                                             \
+  static __attribute__((noinline)) void tile_##n(const tile_arguments *t) { \
+    tile(n, t->a, t->panel, t->depth, t->c, t->ldc, t->columns, t->add);    \
+  }
+#if TILE_ROWS == 8
+TILE(1)
+TILE(2)
+TILE(3)
+TILE(4)
+TILE(5) TILE(6) TILE(7) TILE(8) static void (*const tiles[TILE_ROWS])(const tile_arguments *) = {
+    tile_1, tile_2, tile_3, tile_4, tile_5, tile_6, tile_7, tile_8};
+#else
+TILE(1)
+TILE(2)
+TILE(3)
+TILE(4)
+TILE(5) TILE(6) static void (*const tiles[TILE_ROWS])(const tile_arguments *) = {
+    tile_1, tile_2, tile_3, tile_4, tile_5, tile_6};
 #endif
-#undef CASE
-    }
+#undef TILE
+
+// C[M][columns] (+)= A[M][depth] P[depth][PANEL], A's rows SLICE apart.
+static void multiply_panel(const float *a, size_t M, const float *panel, size_t depth, float *c,
+                           size_t ldc, size_t columns, int add) {
+  // Tiles of equal height: 8 rows are 4 + 4, for 6 + 2 would wait for the latency of few sums.
+  size_t count = (M + TILE_ROWS - 1) / TILE_ROWS;
+  for (size_t t = 0; t < count; t++) {
+    size_t m = M * t / count, rows = M * (t + 1) / count - m;
+    tile_arguments arguments = {a + m * SLICE, panel, depth, c + m * ldc, ldc, columns, add};
+    tiles[rows - 1](&arguments);
   }
 }
 
-// P[k][i] = W[row + i][first + k] for i < PANEL, k < depth; rows from `rows` on are whatever.
+static void copy_slice(const float *a, size_t lda, size_t M, size_t depth, float *out) {
+  for (size_t m = 0; m < M; m++) memcpy(out + m * SLICE, a + m * lda, depth * sizeof *a);
+}
+
+// Whether blocks and bytes end where 32 weights of a row do.
+INLINE int in_units_of_32(const quant_matrix *w) {
+  return w->type == QUANT_4BIT && w->columns % 32 == 0;
+}
+
+// P[k][i] = W[row + i][first + k] for i < rows, k < depth; what is beyond `rows` does not matter.
 static void panel_of_rows(const quant_matrix *w, size_t row, size_t rows, size_t first,
                           size_t depth, float *panel) {
-  if (in_units_of_32(w)) {
-    panel_of_rows_4bit(w, row, rows, first, depth, panel);
-    return;
-  }
   // A few columns at a time, so that the floats on their way stay in the first-level cache.
   enum { COLUMNS = 32 };
   float part[COLUMNS];
   for (size_t k = 0; k < depth; k += COLUMNS) {
     size_t count = smaller(COLUMNS, depth - k);
-    for (size_t i = 0; i < PANEL; i++) {
-      decode(w, (row + smaller(i, rows - 1)) * w->columns + first + k, count, part);
+    for (size_t i = 0; i < rows; i++) {
+      decode(w, (row + i) * w->columns + first + k, count, part);
       for (size_t j = 0; j < count; j++) panel[(k + j) * PANEL + i] = part[j];
     }
   }
 }
 
-// GROUP / PANEL panels P[r][c] = W[row + r][column + c], one after the other; columns from `count`
-// on are whatever.
+// The same where `in_units_of_32`. Lanes are rows: 16 bytes of each are transposed as 32-bit words,
+// and a word's 8 nibbles are 8 columns.
+static void panel_of_rows_4bit(const quant_matrix *w, size_t row, size_t rows, size_t first,
+                               size_t depth, float *panel) {
+  codebook_4bit codebook = load_codebook(w->codebook);
+  int shift = __builtin_ctzll(w->block_size);
+  for (size_t group = 0; group < PANEL; group += LANES) {
+    size_t begin[LANES];
+    for (size_t i = 0; i < LANES; i++) {
+      begin[i] = (row + smaller(group + i, rows - 1)) * w->columns + first;
+    }
+    for (size_t k = 0; k < depth; k += 32) {
+      float scales[LANES];
+      const uint8_t *codes[LANES];
+      for (size_t i = 0; i < LANES; i++) {
+        scales[i] = w->absmax[(begin[i] + k) >> shift];
+        codes[i] = (const uint8_t *)w->data + (begin[i] + k) / 2;
+      }
+      vec scale = v_load(scales);
+      word words[4];
+      load_words(codes, words);
+      float *out = panel + k * PANEL + group;
+#pragma clang loop unroll(full)
+      for (int j = 0; j < 4; j++) {
+#pragma clang loop unroll(full)
+        for (int n = 0; n < 8; n++) {
+          // The high nibble of a byte is the first.
+          vec value = look_up_at(codebook, words[j], 4 * (n ^ 1));
+          v_store(out + (8 * j + n) * PANEL, v_mul(value, scale));
+        }
+      }
+    }
+  }
+}
+
+// GROUP / PANEL panels P[r][c] = W[row + r][column + c], one after the other; what is beyond
+// `count` columns does not matter.
 static void panels_of_columns(const quant_matrix *w, size_t row, size_t depth, size_t column,
                               size_t count, float *panels) {
-  int fast = in_units_of_32(w) && count == GROUP && column % 32 == 0;
+  int whole = in_units_of_32(w) && count == GROUP && column % 32 == 0;
+  int shift = whole ? __builtin_ctzll(w->block_size) : 0;
   for (size_t r = 0; r < depth; r++) {
-    float part[GROUP];
     size_t first = (row + r) * w->columns + column;
-    if (fast) {
-      group_4bit(w, first, part);
-    } else {
+    if (!whole) {
+      float part[GROUP] = {0};
       decode(w, first, count, part);
+      for (size_t p = 0; p < GROUP; p += PANEL) {
+        memcpy(panels + p * depth + r * PANEL, part + p, PANEL * sizeof *part);
+      }
+      continue;
     }
-    for (size_t p = 0; p < GROUP; p += PANEL) {
-      float *out = panels + p * depth + r * PANEL;
-      for (size_t c = 0; c < PANEL; c += LANES) v_store(out + c, v_load(part + p + c));
+    codebook_4bit codebook = load_codebook(w->codebook);
+    const uint8_t *codes = (const uint8_t *)w->data + first / 2;
+#pragma clang loop unroll(full)
+    for (size_t c = 0; c < GROUP; c += LANES) {
+      codebook_4bit values = scaled(codebook, w->absmax[(first + c / 32 * 32) >> shift]);
+      v_store(panels + c / PANEL * PANEL * depth + r * PANEL + c % PANEL,
+              look_up_neighbours(values, codes + c / 2));
     }
   }
 }
@@ -153,6 +332,7 @@ static void panels_of_columns(const quant_matrix *w, size_t row, size_t depth, s
 static void matmul(const quant_matrix *w, const float *x, size_t M, size_t ldx, size_t row_begin,
                    size_t row_end, float *y, size_t ldy, float *scratch) {
   size_t K = w->columns;
+  float *panel = scratch + PASS * SLICE;
   if (K == 0) {
     for (size_t m = 0; m < M; m++) {
       for (size_t r = row_begin; r < row_end; r++) y[m * ldy + r] = 0;
@@ -161,11 +341,16 @@ static void matmul(const quant_matrix *w, const float *x, size_t M, size_t ldx, 
   for (size_t k = 0; k < K; k += SLICE) {
     size_t depth = smaller(SLICE, K - k);
     for (size_t m = 0; m < M; m += PASS) {
+      size_t height = smaller(PASS, M - m);
+      copy_slice(x + m * ldx + k, ldx, height, depth, scratch);
       for (size_t r = row_begin; r < row_end; r += PANEL) {
         size_t rows = smaller(PANEL, row_end - r);
-        panel_of_rows(w, r, rows, k, depth, scratch);
-        multiply_panel(x + m * ldx + k, ldx, smaller(PASS, M - m), scratch, depth, y + m * ldy + r,
-                       ldy, rows, k > 0);
+        if (in_units_of_32(w)) {
+          panel_of_rows_4bit(w, r, rows, k, depth, panel);
+        } else {
+          panel_of_rows(w, r, rows, k, depth, panel);
+        }
+        multiply_panel(scratch, height, panel, depth, y + m * ldy + r, ldy, rows, k > 0);
       }
     }
   }
@@ -175,6 +360,7 @@ static void matmul_backward(const quant_matrix *w, const float *dy, size_t M, si
                             size_t col_begin, size_t col_end, float *dx, size_t ldx, int accumulate,
                             float *scratch) {
   size_t R = w->rows;
+  float *panels = scratch + PASS * SLICE;
   if (R == 0 && !accumulate) {
     for (size_t m = 0; m < M; m++) {
       for (size_t k = col_begin; k < col_end; k++) dx[m * ldx + k] = 0;
@@ -183,12 +369,14 @@ static void matmul_backward(const quant_matrix *w, const float *dy, size_t M, si
   for (size_t r = 0; r < R; r += SLICE) {
     size_t depth = smaller(SLICE, R - r);
     for (size_t m = 0; m < M; m += PASS) {
+      size_t height = smaller(PASS, M - m);
+      copy_slice(dy + m * ldy + r, ldy, height, depth, scratch);
       for (size_t k = col_begin; k < col_end; k += GROUP) {
         size_t count = smaller(GROUP, col_end - k);
-        panels_of_columns(w, r, depth, k, count, scratch);
+        panels_of_columns(w, r, depth, k, count, panels);
         for (size_t p = 0; p < count; p += PANEL) {
-          multiply_panel(dy + m * ldy + r, ldy, smaller(PASS, M - m), scratch + p * depth, depth,
-                         dx + m * ldx + k + p, ldx, smaller(PANEL, count - p), accumulate || r > 0);
+          multiply_panel(scratch, height, panels + p * depth, depth, dx + m * ldx + k + p, ldx,
+                         smaller(PANEL, count - p), accumulate || r > 0);
         }
       }
     }
@@ -306,42 +494,44 @@ static float rmsnorm(const float *x, const float *weight, size_t n, float epsilo
 
 // --- Matrix × vector ---
 
-// Codes of a byte are two neighbours: the high nibble's weight is even, the low one's odd. So x is
-// parted into even and odd elements first, and a vector of bytes gives two vectors of indices.
+// A byte's codes are neighbours, the even one in the high nibble, and come apart into different
+// vectors; so x is parted the same way first: even and odd elements of each RUN.
 static void matvec_4bit(const quant_matrix *w, const float *x, size_t row_begin, size_t row_end,
                         float *y) {
-  enum { PART = 4096 };  // 16 KiB of x, parted
-  _Alignas(64) float even[PART / 2], odd[PART / 2];
+  enum { PART = 4096 };  // 16 KiB of x
+  _Alignas(64) float parted[PART];
   size_t K = w->columns;
   int shift = __builtin_ctzll(w->block_size);
+  dot_table table = load_dot_table(w->codebook);
+  for (size_t r = row_begin; r < row_end; r++) y[r] = 0;
   for (size_t k = 0; k < K; k += PART) {
     size_t count = smaller(PART, K - k);
-    for (size_t i = 0; i < count / 2; i++) {
-      even[i] = x[k + 2 * i];
-      odd[i] = x[k + 2 * i + 1];
+    for (size_t i = 0; i < count; i += RUN) {
+      for (size_t j = 0; j < RUN / 2; j++) {
+        parted[i + j] = x[k + i + 2 * j];
+        parted[i + RUN / 2 + j] = x[k + i + 2 * j + 1];
+      }
     }
-    codebook_4bit codebook = load_codebook(w->codebook);
     for (size_t r = row_begin; r < row_end; r++) {
       size_t first = r * K + k;
       const uint8_t *codes = (const uint8_t *)w->data + first / 2;
+      const float *absmax = w->absmax;
       vec sum = v_zero();
       // The scale of a block is applied once to the sum of 64 products (32 where K is no multiple).
-      size_t i = 0;
       if (K % 64 == 0) {
-        for (; i < count; i += 64) {
-          vec part = unit_dot_4bit(64, codes + i / 2, even + i / 2, odd + i / 2, codebook);
-          sum = v_fma(v_set(w->absmax[(first + i) >> shift]), part, sum);
+        for (size_t i = 0; i < count; i += 64) {
+          vec part = v_add(dot_32(table, codes + i / 2, parted + i),
+                           dot_32(table, codes + i / 2 + 16, parted + i + 32));
+          sum = v_fma(v_set(absmax[(first + i) >> shift]), part, sum);
+        }
+      } else {
+        for (size_t i = 0; i < count; i += 32) {
+          vec part = dot_32(table, codes + i / 2, parted + i);
+          sum = v_fma(v_set(absmax[(first + i) >> shift]), part, sum);
         }
       }
-      for (; i < count; i += 32) {
-        vec part = unit_dot_4bit(32, codes + i / 2, even + i / 2, odd + i / 2, codebook);
-        sum = v_fma(v_set(w->absmax[(first + i) >> shift]), part, sum);
-      }
-      y[r] = (k > 0 ? y[r] : 0) + v_sum(sum);
+      y[r] += v_sum(sum);
     }
-  }
-  if (K == 0) {
-    for (size_t r = row_begin; r < row_end; r++) y[r] = 0;
   }
 }
 

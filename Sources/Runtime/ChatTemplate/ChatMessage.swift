@@ -4,12 +4,13 @@ public struct ChatMessage: Sendable, Equatable {
     public var role: String
     /// What is said.
     public var content: String
-    /// Further fields in their order: "name", "tool_calls", "reasoning_content". A "content" here
-    /// (null beside tool calls, a list of parts) stands in place of the text.
+    /// Further fields in their order: "name", "tool_calls", "reasoning_content".
+    ///
+    /// A "content" here (null beside tool calls, a list of parts) stands in place of the text.
     public var extra: JSON.Object
 
     /// Creates a turn.
-    public init(role: String, content: String, extra: JSON.Object = [:]) {
+    public init(role: String, content: String, extra: JSON.Object = JSON.Object()) {
         self.role = role
         self.content = content
         self.extra = extra
@@ -17,7 +18,9 @@ public struct ChatMessage: Sendable, Equatable {
 
     /// Reads a turn as chat data sets write it: `{"role": "user", "content": "Hi"}`.
     ///
-    /// - Parameter source: file and line, for the error.
+    /// - Parameters:
+    ///   - json: the message.
+    ///   - source: file and line, for the error.
     /// - Throws: `.malformed` when this is no object, has no role, or neither content nor tool calls.
     public init(_ json: JSON, source: String) throws {
         guard case .object(var fields) = json else {
@@ -37,7 +40,8 @@ public struct ChatMessage: Sendable, Equatable {
             self.content = ""
             if content == nil { fields["content"] = .null }
         } else {
-            throw LorikeetError(.malformed, source, "a message of the role \"\(role)\" has no \"content\"")
+            throw LorikeetError(
+                .malformed, source, "a message of the role \"\(role)\" has no \"content\"")
         }
         extra = fields
     }

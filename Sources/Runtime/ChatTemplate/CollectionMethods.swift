@@ -10,7 +10,9 @@ enum CollectionMethods {
                         return .none
                     }
                     try interpreter.spend(on: .list(elements))
-                    let indices = elements.indices.filter { JinjaValue.areEqual(elements[$0], element) }
+                    let indices = elements.indices.filter {
+                        JinjaValue.areEqual(elements[$0], element)
+                    }
                     if name == "count" { return .int(indices.count) }
                     guard let first = indices.first else {
                         throw JinjaFailure("\(element.representation) is not in list")

@@ -7,10 +7,13 @@ struct JinjaArguments {
     ///
     /// - Throws: on too many, unknown or repeated arguments, and when one of the first `required` is
     ///   missing.
-    func bind(_ function: String, _ parameters: String..., required: Int = 0) throws -> [JinjaValue?] {
+    func bind(
+        _ function: String, _ parameters: String..., required: Int = 0
+    ) throws -> [JinjaValue?] {
         guard positional.count <= parameters.count else {
             throw JinjaFailure(
-                "\(function)() takes at most \(parameters.count) arguments, got \(positional.count)")
+                "\(function)() takes at most \(parameters.count) arguments, got \(positional.count)"
+            )
         }
         var values: [JinjaValue?] = positional
         values += repeatElement(nil, count: parameters.count - positional.count)
@@ -23,7 +26,8 @@ struct JinjaArguments {
             }
             values[index] = keyword.value
         }
-        for (index, parameter) in parameters.prefix(required).enumerated() where values[index] == nil {
+        for (index, parameter) in parameters.prefix(required).enumerated()
+        where values[index] == nil {
             throw JinjaFailure("\(function)() needs the argument '\(parameter)'")
         }
         return values

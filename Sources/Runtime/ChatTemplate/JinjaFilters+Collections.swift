@@ -7,7 +7,9 @@ extension JinjaFilters {
         "first": { _, value, arguments in
             _ = try arguments.bind("first")
             let first =
-                if case .sequence(let sequence) = value { sequence.first() } else { try value.elements().first }
+                if case .sequence(let sequence) = value { sequence.first() } else {
+                    try value.elements().first
+                }
             return first ?? .undefined("No first item, sequence was empty.")
         },
         "last": { _, value, arguments in
@@ -53,11 +55,13 @@ extension JinjaFilters {
                 let paths = try attributePaths(arguments[2])
                 return .list(
                     try paths.map {
-                        sortable(try interpreter.follow($0, from: element), caseSensitive: isSensitive)
+                        sortable(
+                            try interpreter.follow($0, from: element), caseSensitive: isSensitive)
                     })
             }
             try interpreter.spend(on: .list(keys))
-            let order = try sorted(Array(elements.indices), reverse: arguments[0]?.isTrue ?? false) { keys[$0] }
+            let order = try sorted(Array(elements.indices), reverse: arguments[0]?.isTrue ?? false)
+            { keys[$0] }
             return .list(order.map { elements[$0] })
         },
         "unique": { interpreter, value, arguments in
@@ -68,7 +72,8 @@ extension JinjaFilters {
                 try interpreter.elements(of: value).filter { element in
                     let key = try interpreter.attribute(arguments[1], of: element)
                     try interpreter.spend(on: key)
-                    return seen.insert(try JinjaKey(sortable(key, caseSensitive: isSensitive))).inserted
+                    return seen.insert(try JinjaKey(sortable(key, caseSensitive: isSensitive)))
+                        .inserted
                 })
         },
         "min": { try extreme("min", $0, $1, $2) { try JinjaValue.isLess($0, $1) } },
@@ -146,10 +151,13 @@ extension JinjaFilters {
         let elements = try interpreter.elements(of: value)
         if arguments.positional.isEmpty {
             let arguments = try arguments.bind("map", "attribute", "default")
-            guard let attribute = arguments[0] else { throw JinjaFailure("map requires a filter argument") }
+            guard let attribute = arguments[0] else {
+                throw JinjaFailure("map requires a filter argument")
+            }
             let fallback = arguments[1].flatMap(noneAsNil)
             return .generator(
-                try elements.map { try interpreter.attribute(attribute, of: $0, default: fallback) })
+                try elements.map { try interpreter.attribute(attribute, of: $0, default: fallback) }
+            )
         }
         let name = try arguments.positional[0].requireString("map")
         let rest = JinjaArguments(
@@ -166,14 +174,18 @@ extension JinjaFilters {
         var rest = arguments
         var attribute: JinjaValue?
         if byAttribute {
-            guard !rest.positional.isEmpty else { throw JinjaFailure("\(filter) needs an attribute's name") }
+            guard !rest.positional.isEmpty else {
+                throw JinjaFailure("\(filter) needs an attribute's name")
+            }
             attribute = rest.positional.removeFirst()
         }
-        let test = try rest.positional.isEmpty ? nil : rest.positional.removeFirst().requireString(filter)
+        let test =
+            try rest.positional.isEmpty ? nil : rest.positional.removeFirst().requireString(filter)
         return .generator(
             try interpreter.elements(of: value).filter { element in
                 let tested = try interpreter.attribute(attribute, of: element)
-                return try (test.map { try interpreter.test($0, tested, rest) } ?? tested.isTrue) == keeps
+                return try (test.map { try interpreter.test($0, tested, rest) } ?? tested.isTrue)
+                    == keeps
             })
     }
 
@@ -238,7 +250,9 @@ extension JinjaInterpreter {
     }
 
     /// The attribute "a.b.0" of `value`, or the value itself where no attribute is asked for.
-    func attribute(_ attribute: JinjaValue?, of value: JinjaValue, default fallback: JinjaValue? = nil)
+    func attribute(
+        _ attribute: JinjaValue?, of value: JinjaValue, default fallback: JinjaValue? = nil
+    )
         throws -> JinjaValue
     {
         guard let attribute = attribute.flatMap(JinjaFilters.noneAsNil) else { return value }
@@ -248,7 +262,9 @@ extension JinjaInterpreter {
         return try follow(JinjaFilters.path(text), from: value, default: fallback)
     }
 
-    func follow(_ path: [JinjaValue], from value: JinjaValue, default fallback: JinjaValue? = nil) throws
+    func follow(
+        _ path: [JinjaValue], from value: JinjaValue, default fallback: JinjaValue? = nil
+    ) throws
         -> JinjaValue
     {
         var value = value

@@ -11,7 +11,8 @@ enum JinjaFilters {
         "trim": { interpreter, value, arguments in
             let characters = try arguments.bind("trim", "chars")[0]
             let set = try characters.flatMap(noneAsNil)?.requireString("trim")
-            return .string(PythonText.strip(try interpreter.text(of: value), set, left: true, right: true))
+            return .string(
+                PythonText.strip(try interpreter.text(of: value), set, left: true, right: true))
         },
         "upper": text("upper") { $0.uppercased() },
         "lower": text("lower") { $0.lowercased() },
@@ -26,7 +27,8 @@ enum JinjaFilters {
         "wordcount": { interpreter, value, arguments in
             _ = try arguments.bind("wordcount")
             let isWord = { (scalar: Unicode.Scalar) in
-                scalar == "_" || scalar.properties.isAlphabetic || scalar.properties.numericType != nil
+                scalar == "_" || scalar.properties.isAlphabetic
+                    || scalar.properties.numericType != nil
             }
             let scalars = try interpreter.text(of: value).unicodeScalars
             return .int(scalars.split { !isWord($0) }.count)
@@ -56,7 +58,8 @@ enum JinjaFilters {
                     blank: arguments[2]?.isTrue ?? false))
         },
         "center": { interpreter, value, arguments in
-            let width = max(0, try arguments.bind("center", "width")[0]?.requireInteger("center") ?? 80)
+            let width = max(
+                0, try arguments.bind("center", "width")[0]?.requireInteger("center") ?? 80)
             let text = try interpreter.text(of: value)
             try interpreter.spend(bytes: width)
             return .string(StringMethods.centered(text, width, fill: " "))
@@ -68,7 +71,8 @@ enum JinjaFilters {
                 for keyword in arguments.keywords { dictionary.set(keyword.name, keyword.value) }
                 return .string(try PythonFormat.percent(text, .dictionary(dictionary), interpreter))
             }
-            return .string(try PythonFormat.percent(text, .tuple(arguments.positional), interpreter))
+            return .string(
+                try PythonFormat.percent(text, .tuple(arguments.positional), interpreter))
         },
         "truncate": { interpreter, value, arguments in
             let arguments = try arguments.bind("truncate", "length", "killwords", "end", "leeway")
@@ -102,11 +106,15 @@ enum JinjaFilters {
             let separators = try arguments[2].flatMap(noneAsNil).map { separators in
                 let pair = try separators.elements()
                 guard pair.count == 2 else { throw JinjaFailure("tojson: separators are a pair") }
-                return (item: try pair[0].requireString("tojson"), key: try pair[1].requireString("tojson"))
+                return (
+                    item: try pair[0].requireString("tojson"),
+                    key: try pair[1].requireString("tojson")
+                )
             }
             return .string(
                 try value.json(
-                    indent: indent, separators: separators, sortKeys: arguments[3]?.isTrue ?? false))
+                    indent: indent, separators: separators, sortKeys: arguments[3]?.isTrue ?? false)
+            )
         },
     ]
 
@@ -135,12 +143,16 @@ enum JinjaFilters {
             let arguments = try arguments.bind("round", "precision", "method")
             let precision = try arguments[0]?.requireInteger("round") ?? 0
             let method = try arguments[1]?.requireString("round") ?? "common"
-            guard (-300...300).contains(precision) else { throw JinjaFailure("round: a precision past 300") }
+            guard (-300...300).contains(precision) else {
+                throw JinjaFailure("round: a precision past 300")
+            }
             return try rounded(value, precision, method)
         },
     ]
 
-    private static func text(_ name: String, _ body: @escaping @Sendable (String) -> String) -> Filter {
+    private static func text(
+        _ name: String, _ body: @escaping @Sendable (String) -> String
+    ) -> Filter {
         { interpreter, value, arguments in
             _ = try arguments.bind(name)
             return .string(body(try interpreter.text(of: value)))
@@ -188,8 +200,11 @@ enum JinjaFilters {
         guard case .string(let text) = value, (2...36).contains(base) else { return nil }
         var digits = PythonText.strip(text, left: true, right: true).replacing("_", with: "")
         let prefixes = [16: "0x", 8: "0o", 2: "0b"]
-        if let prefix = prefixes[base], digits.lowercased().hasPrefix(prefix) { digits.removeFirst(2) }
-        return Int(digits, radix: base) ?? float(text).flatMap { Int(exactly: $0.rounded(.towardZero)) }
+        if let prefix = prefixes[base], digits.lowercased().hasPrefix(prefix) {
+            digits.removeFirst(2)
+        }
+        return Int(digits, radix: base)
+            ?? float(text).flatMap { Int(exactly: $0.rounded(.towardZero)) }
     }
 
     /// Python's `float(text)`, without Swift's hexadecimal floats.
@@ -198,7 +213,9 @@ enum JinjaFilters {
         return text.lowercased().contains("x") ? nil : Double(text)
     }
 
-    private static func rounded(_ value: JinjaValue, _ precision: Int, _ method: String) throws
+    private static func rounded(
+        _ value: JinjaValue, _ precision: Int, _ method: String
+    ) throws
         -> JinjaValue
     {
         let number = try value.requireNumber("round")
@@ -210,11 +227,13 @@ enum JinjaFilters {
             if let integer = value.integer, precision >= 0 { return .int(integer) }
             guard precision >= 0 else {
                 let rounded = (number * scale).rounded(.toNearestOrEven) / scale
-                return value.integer == nil ? .float(rounded) : Int(exactly: rounded).map { .int($0) } ?? value
+                return value.integer == nil
+                    ? .float(rounded) : Int(exactly: rounded).map { .int($0) } ?? value
             }
             // through decimal digits, as Python does: 2.675 is below 2.675
             return .float(
-                number.isFinite ? Double(PythonFormat.fixed(number, digits: precision)) ?? number : number)
+                number.isFinite
+                    ? Double(PythonFormat.fixed(number, digits: precision)) ?? number : number)
         default: throw JinjaFailure("method must be common, ceil or floor")
         }
     }
@@ -232,7 +251,8 @@ extension JinjaInterpreter {
                 ? (isOver ? .max : bytes)
                 : text.utf8.count + new.utf8.count
                     * PythonText.occurrences(
-                        of: Array(old.utf8), in: Array(text.utf8), limit: limit < 0 ? .max : limit).count
+                        of: Array(old.utf8), in: Array(text.utf8), limit: limit < 0 ? .max : limit
+                    ).count
         try spend(bytes: found)
         return PythonText.replacing(text, old, new, limit: limit)
     }

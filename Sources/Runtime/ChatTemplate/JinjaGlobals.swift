@@ -15,7 +15,9 @@ enum JinjaGlobals {
         ]
     }
 
-    private static func range(_ interpreter: JinjaInterpreter, _ arguments: JinjaArguments) throws
+    private static func range(
+        _ interpreter: JinjaInterpreter, _ arguments: JinjaArguments
+    ) throws
         -> JinjaValue
     {
         let bounds = try arguments.bind("range", "start", "stop", "step", required: 1)
@@ -27,7 +29,8 @@ enum JinjaGlobals {
         var elements: [JinjaValue] = []
         for element in stride(from: start, to: stop, by: step) {
             guard elements.count < longestRange else {
-                throw JinjaFailure("Range too big. The sandbox blocks ranges larger than \(longestRange).")
+                throw JinjaFailure(
+                    "Range too big. The sandbox blocks ranges larger than \(longestRange).")
             }
             elements.append(.int(element))
         }
@@ -35,7 +38,9 @@ enum JinjaGlobals {
         return .sequence(JinjaSequence(.range, elements))
     }
 
-    private static func dictionary(_ interpreter: JinjaInterpreter, _ arguments: JinjaArguments) throws
+    private static func dictionary(
+        _ interpreter: JinjaInterpreter, _ arguments: JinjaArguments
+    ) throws
         -> JinjaDictionary
     {
         var dictionary = JinjaDictionary()
@@ -57,7 +62,9 @@ enum JinjaGlobals {
         return dictionary
     }
 
-    private static func namespace(_ interpreter: JinjaInterpreter, _ arguments: JinjaArguments) throws
+    private static func namespace(
+        _ interpreter: JinjaInterpreter, _ arguments: JinjaArguments
+    ) throws
         -> JinjaValue
     {
         var attributes: [String: JinjaValue] = [:]
@@ -72,18 +79,23 @@ enum JinjaGlobals {
     /// transformers keeps names that begin with "_" off a namespace.
     static func requirePublic(_ name: String) throws {
         guard !name.hasPrefix("_") else {
-            throw JinjaFailure("a namespace cannot have the attribute '\(name)': it begins with '_'")
+            throw JinjaFailure(
+                "a namespace cannot have the attribute '\(name)': it begins with '_'")
         }
     }
 
-    private static func raise(_ interpreter: JinjaInterpreter, _ arguments: JinjaArguments) throws
+    private static func raise(
+        _ interpreter: JinjaInterpreter, _ arguments: JinjaArguments
+    ) throws
         -> JinjaValue
     {
         let message = try arguments.bind("raise_exception", "message", required: 1)[0] ?? .none
         throw JinjaFailure(try interpreter.text(of: message), isRaised: true)
     }
 
-    private static func now(_ interpreter: JinjaInterpreter, _ arguments: JinjaArguments) throws
+    private static func now(
+        _ interpreter: JinjaInterpreter, _ arguments: JinjaArguments
+    ) throws
         -> JinjaValue
     {
         let format = try arguments.bind("strftime_now", "format", required: 1)[0] ?? .none
@@ -95,9 +107,12 @@ enum JinjaGlobals {
         var buffer = [UInt8](repeating: 0, count: 1024)
         let count = buffer.withUnsafeMutableBytes { bytes in
             strftime(
-                bytes.baseAddress?.assumingMemoryBound(to: CChar.self), bytes.count, pattern, &local)
+                bytes.baseAddress?.assumingMemoryBound(to: CChar.self), bytes.count, pattern, &local
+            )
         }
-        guard count > 0 else { throw JinjaFailure("strftime_now: a date longer than 1023 bytes, or empty") }
+        guard count > 0 else {
+            throw JinjaFailure("strftime_now: a date longer than 1023 bytes, or empty")
+        }
         return .string(String(decoding: buffer[..<count], as: UTF8.self))
     }
 }

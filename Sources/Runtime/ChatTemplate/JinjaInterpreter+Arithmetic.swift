@@ -10,12 +10,20 @@ extension JinjaInterpreter {
         return .float(negative ? -number : number)
     }
 
-    func arithmetic(_ symbol: JinjaArithmetic, _ left: JinjaValue, _ right: JinjaValue) throws
+    func arithmetic(
+        _ symbol: JinjaArithmetic, _ left: JinjaValue, _ right: JinjaValue
+    ) throws
         -> JinjaValue
     {
-        for case .undefined(let undefined) in [left, right] { throw JinjaFailure(undefined.problem) }
-        if let left = left.integer, let right = right.integer { return try integers(symbol, left, right) }
-        if let left = left.number, let right = right.number { return try floats(symbol, left, right) }
+        for case .undefined(let undefined) in [left, right] {
+            throw JinjaFailure(undefined.problem)
+        }
+        if let left = left.integer, let right = right.integer {
+            return try integers(symbol, left, right)
+        }
+        if let left = left.number, let right = right.number {
+            return try floats(symbol, left, right)
+        }
         switch (symbol, left, right) {
         case (.add, .string(let left), .string(let right)):
             try spend(bytes: left.utf8.count + right.utf8.count)
@@ -34,7 +42,8 @@ extension JinjaInterpreter {
         default: break
         }
         throw JinjaFailure(
-            "unsupported operand types for \(symbol.rawValue): '\(left.typeName)' and '\(right.typeName)'")
+            "unsupported operand types for \(symbol.rawValue): '\(left.typeName)' and '\(right.typeName)'"
+        )
     }
 
     private func repeated(_ value: JinjaValue, _ count: Int) throws -> JinjaValue? {
@@ -64,7 +73,8 @@ extension JinjaInterpreter {
         return result.partialValue
     }
 
-    private func integers(_ symbol: JinjaArithmetic, _ left: Int, _ right: Int) throws -> JinjaValue {
+    private func integers(_ symbol: JinjaArithmetic, _ left: Int, _ right: Int) throws -> JinjaValue
+    {
         switch symbol {
         case .add: return .int(try checked(left.addingReportingOverflow(right)))
         case .subtract: return .int(try checked(left.subtractingReportingOverflow(right)))
@@ -82,7 +92,9 @@ extension JinjaInterpreter {
             return .int(isRoundedUp ? quotient - 1 : quotient)
         case .power:
             guard right >= 0 else {
-                guard left != 0 else { throw JinjaFailure("0 cannot be raised to a negative power") }
+                guard left != 0 else {
+                    throw JinjaFailure("0 cannot be raised to a negative power")
+                }
                 return .float(pow(Double(left), Double(right)))
             }
             return .int(try power(left, right))
@@ -94,14 +106,18 @@ extension JinjaInterpreter {
         var factor = base
         var exponent = exponent
         while true {
-            if exponent & 1 == 1 { result = try checked(result.multipliedReportingOverflow(by: factor)) }
+            if exponent & 1 == 1 {
+                result = try checked(result.multipliedReportingOverflow(by: factor))
+            }
             exponent >>= 1
             guard exponent > 0 else { return result }
             factor = try checked(factor.multipliedReportingOverflow(by: factor))
         }
     }
 
-    private func floats(_ symbol: JinjaArithmetic, _ left: Double, _ right: Double) throws -> JinjaValue {
+    private func floats(
+        _ symbol: JinjaArithmetic, _ left: Double, _ right: Double
+    ) throws -> JinjaValue {
         switch symbol {
         case .add: return .float(left + right)
         case .subtract: return .float(left - right)
@@ -117,7 +133,8 @@ extension JinjaInterpreter {
             if symbol == .divide { return .float(left / right) }
             if symbol == .floorDivide { return .float((left / right).rounded(.down)) }
             let remainder = left.truncatingRemainder(dividingBy: right)
-            return .float(remainder != 0 && (remainder < 0) != (right < 0) ? remainder + right : remainder)
+            return .float(
+                remainder != 0 && (remainder < 0) != (right < 0) ? remainder + right : remainder)
         }
     }
 }

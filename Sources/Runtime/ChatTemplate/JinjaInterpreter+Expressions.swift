@@ -1,8 +1,9 @@
 /// The values of expressions. One method per kind: a single large one would need a stack frame for
 /// all of them at every level.
 extension JinjaInterpreter {
-    /// - Parameter blockText: what a filter without input applies to: the text of its block.
-    func evaluate(_ expression: JinjaExpression, blockText: JinjaValue? = nil) throws -> JinjaValue {
+    /// The value of an expression; a filter without input applies to `blockText`.
+    func evaluate(_ expression: JinjaExpression, blockText: JinjaValue? = nil) throws -> JinjaValue
+    {
         try spend()
         try descend()
         defer { ascend() }
@@ -37,7 +38,9 @@ extension JinjaInterpreter {
         }
     }
 
-    private func dictionary(_ pairs: [(key: JinjaExpression, value: JinjaExpression)]) throws
+    private func dictionary(
+        _ pairs: [(key: JinjaExpression, value: JinjaExpression)]
+    ) throws
         -> JinjaValue
     {
         var dictionary = JinjaDictionary()
@@ -120,8 +123,12 @@ extension JinjaInterpreter {
         return try filter(name, value, evaluate(call))
     }
 
-    func filter(_ name: String, _ value: JinjaValue, _ arguments: JinjaArguments) throws -> JinjaValue {
-        guard let filter = JinjaFilters.all[name] else { throw JinjaFailure("no filter named '\(name)'") }
+    func filter(
+        _ name: String, _ value: JinjaValue, _ arguments: JinjaArguments
+    ) throws -> JinjaValue {
+        guard let filter = JinjaFilters.all[name] else {
+            throw JinjaFailure("no filter named '\(name)'")
+        }
         return try filter(self, value, arguments)
     }
 

@@ -13,7 +13,9 @@ extension JinjaInterpreter {
     /// `object[index]`: the key or index first, then the type's methods.
     func item(_ index: JinjaValue, of object: JinjaValue) throws -> JinjaValue {
         if let value = try ownItem(index, of: object) { return value }
-        if case .string(let name) = index, let value = ownAttribute(name, of: object) { return value }
+        if case .string(let name) = index, let value = ownAttribute(name, of: object) {
+            return value
+        }
         return .undefined("'\(object.typeName) object' has no element \(index.representation)")
     }
 
@@ -47,7 +49,8 @@ extension JinjaInterpreter {
         let hidden = JinjaValue.undefined(
             "access to attribute '\(name)' of '\(object.typeName)' object is unsafe")
         switch object {
-        case .string(let text): if let method = StringMethods.method(name, of: text) { return method }
+        case .string(let text):
+            if let method = StringMethods.method(name, of: text) { return method }
         case .dictionary(let dictionary):
             if ["clear", "pop", "popitem", "setdefault", "update"].contains(name) { return hidden }
             if let method = CollectionMethods.method(name, of: dictionary) { return method }
@@ -58,12 +61,15 @@ extension JinjaInterpreter {
             if mutating.contains(name) { return hidden }
             if let method = CollectionMethods.method(name, of: elements) { return method }
         case .tuple(let elements):
-            if name != "copy", let method = CollectionMethods.method(name, of: elements) { return method }
+            if name != "copy", let method = CollectionMethods.method(name, of: elements) {
+                return method
+            }
         case .namespace(let namespace): return namespace.attributes[name]
         case .loop(let loop): return LoopAttributes.attribute(name, of: loop)
         default: break
         }
-        return ["__class__", "__init__", "__doc__", "__dict__", "__globals__"].contains(name) ? hidden : nil
+        return ["__class__", "__init__", "__doc__", "__dict__", "__globals__"].contains(name)
+            ? hidden : nil
     }
 
     // MARK: Slices
@@ -136,9 +142,11 @@ enum LoopAttributes {
         case "depth": return .int(1)
         case "depth0": return .int(0)
         case "previtem":
-            return loop.index > 0 ? loop.elements[loop.index - 1] : .undefined("there is no previous item")
+            return loop.index > 0
+                ? loop.elements[loop.index - 1] : .undefined("there is no previous item")
         case "nextitem":
-            return loop.index + 1 < count ? loop.elements[loop.index + 1] : .undefined("there is no next item")
+            return loop.index + 1 < count
+                ? loop.elements[loop.index + 1] : .undefined("there is no next item")
         case "cycle":
             return .function(
                 JinjaFunction(name) { _, arguments in

@@ -4,6 +4,7 @@
 /// values and the size of what they make), depth (nested evaluation) and nesting of values.
 final class JinjaInterpreter {
     /// Units of work for one rendering: a node of the syntax tree each, and a sixteenth per byte made.
+    ///
     /// A long chat takes some hundred thousand; the bound is a second, and 64 MB of text.
     static let maximumWork = 4_000_000
     /// Nested evaluations: recursive macros for nested schemas use some dozens.
@@ -51,7 +52,8 @@ final class JinjaInterpreter {
     func descend() throws {
         depth += 1
         guard depth <= Self.maximumDepth else {
-            throw JinjaFailure("nested deeper than \(Self.maximumDepth) levels: is a macro calling itself?")
+            throw JinjaFailure(
+                "nested deeper than \(Self.maximumDepth) levels: is a macro calling itself?")
         }
     }
 
@@ -125,7 +127,9 @@ final class JinjaInterpreter {
             // every value is computed before the first name is bound
             let values = try variables.map { try evaluate($0.value) }
             return try inNewScope {
-                for (variable, value) in zip(variables, values) { try assign(value, to: variable.target) }
+                for (variable, value) in zip(variables, values) {
+                    try assign(value, to: variable.target)
+                }
                 return try run(body)
             }
         case .generation(let body): try write(captured(body))
@@ -143,7 +147,9 @@ final class JinjaInterpreter {
     private func runCondition(
         _ branches: [(test: JinjaExpression, body: [JinjaStatement])], _ otherwise: [JinjaStatement]
     ) throws -> Flow {
-        for branch in branches where try evaluate(branch.test).isTrue { return try run(branch.body) }
+        for branch in branches where try evaluate(branch.test).isTrue {
+            return try run(branch.body)
+        }
         return try run(otherwise)
     }
 
@@ -173,7 +179,8 @@ final class JinjaInterpreter {
         }
     }
 
-    func inNewScope<Result>(parent: JinjaScope? = nil, _ body: () throws -> Result) throws -> Result {
+    func inNewScope<Result>(parent: JinjaScope? = nil, _ body: () throws -> Result) throws -> Result
+    {
         let outer = scope
         scope = JinjaScope(parent: parent ?? outer)
         defer { scope = outer }
@@ -253,7 +260,9 @@ final class JinjaInterpreter {
         }
         _ = try inNewScope(parent: definition) {
             if macro.namesCaller {
-                let caller = keywords.firstIndex { $0.name == "caller" }.map { keywords.remove(at: $0).value }
+                let caller = keywords.firstIndex { $0.name == "caller" }.map {
+                    keywords.remove(at: $0).value
+                }
                 scope.variables["caller"] = caller ?? .undefined("No caller defined")
             }
             try bind(macro, arguments.positional, &keywords)
@@ -272,7 +281,8 @@ final class JinjaInterpreter {
                 .map { keywords.remove(at: $0).value }
             if index < positional.count {
                 guard keyword == nil else {
-                    throw JinjaFailure("macro '\(macro.name)' got two values for '\(parameter.name)'")
+                    throw JinjaFailure(
+                        "macro '\(macro.name)' got two values for '\(parameter.name)'")
                 }
                 scope.variables[parameter.name] = positional[index]
             } else if let keyword {

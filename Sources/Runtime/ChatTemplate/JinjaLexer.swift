@@ -161,7 +161,9 @@ struct JinjaLexer {
         var open: [UInt8] = []
         while true {
             move(to: afterSpace(position))
-            guard position < bytes.count else { throw JinjaFailure("a tag without its end", line: line) }
+            guard position < bytes.count else {
+                throw JinjaFailure("a tag without its end", line: line)
+            }
             // "}}" may also close two dictionaries
             if open.isEmpty,
                 let end = isOutput
@@ -201,7 +203,8 @@ struct JinjaLexer {
             return .name(take { $0 == UInt8(ascii: "_") || $0 >= 0x80 || Self.isAlphanumeric($0) })
         default: break
         }
-        for symbol in ["//", "**", "==", "!=", "<=", ">="] as [StaticString] where has(symbol, at: position) {
+        for symbol in ["//", "**", "==", "!=", "<=", ">="] as [StaticString]
+        where has(symbol, at: position) {
             move(to: position + 2)
             return .symbol(symbol.description)
         }
@@ -303,9 +306,12 @@ struct JinjaLexer {
         }
         switch letter {
         case 0x0A: return index + 1
-        case UInt8(ascii: "x"): return try scalar(at: index + 1, count: 2, radix: 16, into: &content)
-        case UInt8(ascii: "u"): return try scalar(at: index + 1, count: 4, radix: 16, into: &content)
-        case UInt8(ascii: "U"): return try scalar(at: index + 1, count: 8, radix: 16, into: &content)
+        case UInt8(ascii: "x"):
+            return try scalar(at: index + 1, count: 2, radix: 16, into: &content)
+        case UInt8(ascii: "u"):
+            return try scalar(at: index + 1, count: 4, radix: 16, into: &content)
+        case UInt8(ascii: "U"):
+            return try scalar(at: index + 1, count: 8, radix: 16, into: &content)
         case UInt8(ascii: "0")...UInt8(ascii: "7"):
             let digits = bytes[index..<min(index + 3, bytes.count)].prefix {
                 (UInt8(ascii: "0")...UInt8(ascii: "7")).contains($0)
@@ -317,7 +323,9 @@ struct JinjaLexer {
         }
     }
 
-    private func scalar(at start: Int, count: Int, radix: Int, into content: inout [UInt8]) throws
+    private func scalar(
+        at start: Int, count: Int, radix: Int, into content: inout [UInt8]
+    ) throws
         -> Int
     {
         let digits = bytes[start..<min(start + count, bytes.count)]

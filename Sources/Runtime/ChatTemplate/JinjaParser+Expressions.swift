@@ -5,7 +5,9 @@ extension JinjaParser {
     private static let longestChain = 200
 
     /// Expressions separated by commas, or one that stands alone.
-    mutating func tuple(withConditional: Bool = true, endsAt end: String? = nil) throws
+    mutating func tuple(
+        withConditional: Bool = true, endsAt end: String? = nil
+    ) throws
         -> JinjaExpression
     {
         var elements: [JinjaExpression] = []

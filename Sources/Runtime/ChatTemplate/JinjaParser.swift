@@ -93,7 +93,9 @@ struct JinjaParser {
         try nested { try $0.statements(until: ends) }
     }
 
-    private mutating func statements(until ends: Set<String>) throws
+    private mutating func statements(
+        until ends: Set<String>
+    ) throws
         -> ([JinjaStatement], end: String)
     {
         var statements: [JinjaStatement] = []
@@ -119,7 +121,8 @@ struct JinjaParser {
                 try blockEnd()
             case .end where ends.isEmpty: return (statements, "")
             default:
-                throw failure("expected \(ends.sorted().joined(separator: " or ")), got \(describe(token))")
+                throw failure(
+                    "expected \(ends.sorted().joined(separator: " or ")), got \(describe(token))")
             }
         }
     }
@@ -254,7 +257,9 @@ struct JinjaParser {
     // MARK: Targets
 
     /// A name, a tuple of names, or `namespace.attribute`.
-    private mutating func target(withAttribute: Bool = false, endsAt end: String? = nil) throws
+    private mutating func target(
+        withAttribute: Bool = false, endsAt end: String? = nil
+    ) throws
         -> JinjaTarget
     {
         try nested { parser in

@@ -84,7 +84,8 @@ struct JinjaStatement: Sendable {
     enum Kind: Sendable {
         case text(String)
         case output(JinjaExpression)
-        case condition([(test: JinjaExpression, body: [JinjaStatement])], otherwise: [JinjaStatement])
+        case condition(
+            [(test: JinjaExpression, body: [JinjaStatement])], otherwise: [JinjaStatement])
         case loop(JinjaLoop)
         case set(JinjaTarget, JinjaExpression)
         case setBlock(JinjaTarget, filter: JinjaExpression?, body: [JinjaStatement])
@@ -99,7 +100,7 @@ struct JinjaStatement: Sendable {
     }
 }
 
-/// `{% for target in iterable if test %}body{% else %}otherwise{% endfor %}`
+/// `{% for target in iterable if test %}body{% else %}otherwise{% endfor %}`.
 struct JinjaLoop: Sendable {
     var target: JinjaTarget
     var iterable: JinjaExpression

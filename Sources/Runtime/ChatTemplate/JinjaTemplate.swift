@@ -13,7 +13,9 @@ public struct JinjaTemplate: Sendable {
 
     /// Parses `source`.
     ///
-    /// - Parameter name: the template's file, for errors.
+    /// - Parameters:
+    ///   - source: the template.
+    ///   - name: its file, for errors.
     /// - Throws: `.malformed` with the line.
     public init(_ source: String, name: String) throws {
         self.name = name

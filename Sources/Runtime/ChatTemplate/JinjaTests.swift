@@ -53,7 +53,9 @@ enum JinjaTests {
 
     private static func isTest(_ name: String) -> Bool { all[name] != nil }
 
-    private static func plain(_ name: String, _ test: @escaping @Sendable (JinjaValue) throws -> Bool)
+    private static func plain(
+        _ name: String, _ test: @escaping @Sendable (JinjaValue) throws -> Bool
+    )
         -> Test
     {
         { value, arguments in
@@ -89,6 +91,7 @@ enum JinjaTests {
         let number = try value.requireNumber("%")
         guard divisor != 0 else { throw JinjaFailure("integer modulo by zero") }
         let remainder = number.truncatingRemainder(dividingBy: Double(divisor))
-        return remainder != 0 && (remainder < 0) != (divisor < 0) ? remainder + Double(divisor) : remainder
+        return remainder != 0 && (remainder < 0) != (divisor < 0)
+            ? remainder + Double(divisor) : remainder
     }
 }

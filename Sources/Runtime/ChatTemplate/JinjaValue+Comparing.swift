@@ -1,7 +1,7 @@
 import OrderedCollections
 
 extension JinjaValue {
-    /// `==`
+    /// `==`.
     static func areEqual(_ left: JinjaValue, _ right: JinjaValue) -> Bool {
         switch (left, right) {
         case (.undefined, .undefined), (.none, .none): true
@@ -29,7 +29,9 @@ extension JinjaValue {
     }
 
     /// `<`, which Python has for numbers, strings, lists and tuples.
-    static func isLess(_ left: JinjaValue, _ right: JinjaValue, operator symbol: String = "<") throws
+    static func isLess(
+        _ left: JinjaValue, _ right: JinjaValue, operator symbol: String = "<"
+    ) throws
         -> Bool
     {
         switch (left, right) {
@@ -49,8 +51,10 @@ extension JinjaValue {
             "'\(symbol)' not supported between '\(left.typeName)' and '\(right.typeName)'")
     }
 
-    /// `a OPERATOR b`
-    static func compare(_ left: JinjaValue, _ comparison: JinjaComparison, _ right: JinjaValue) throws
+    /// `a OPERATOR b`.
+    static func compare(
+        _ left: JinjaValue, _ comparison: JinjaComparison, _ right: JinjaValue
+    ) throws
         -> Bool
     {
         let symbol = comparison.rawValue
@@ -61,13 +65,14 @@ extension JinjaValue {
         case .less: return try isLess(left, right, operator: symbol)
         case .greater: return try isLess(right, left, operator: symbol)
         case .lessOrEqual: return try isLess(left, right, operator: symbol) || areEqual(left, right)
-        case .greaterOrEqual: return try isLess(right, left, operator: symbol) || areEqual(left, right)
+        case .greaterOrEqual:
+            return try isLess(right, left, operator: symbol) || areEqual(left, right)
         case .contained: return try right.contains(left)
         case .notContained: return try !right.contains(left)
         }
     }
 
-    /// `element in self`
+    /// `element in self`.
     func contains(_ element: JinjaValue) throws -> Bool {
         switch self {
         case .string(let text):
@@ -93,7 +98,7 @@ extension JinjaValue {
         }
     }
 
-    /// `len(self)`
+    /// `len(self)`.
     func count() throws -> Int {
         switch self {
         case .undefined: return 0

@@ -72,8 +72,10 @@ extension JinjaValue {
 
     /// `json.dumps(self, ensure_ascii=False)` as transformers' `tojson` calls it.
     ///
-    /// - Parameter indent: the text of one level, or nil for everything on one line.
-    func json(indent: String?, separators: (item: String, key: String)?, sortKeys: Bool) throws
+    /// The indent is the text of one level, or nil for everything on one line.
+    func json(
+        indent: String?, separators: (item: String, key: String)?, sortKeys: Bool
+    ) throws
         -> String
     {
         let separators = separators ?? (indent == nil ? ", " : ",", ": ")

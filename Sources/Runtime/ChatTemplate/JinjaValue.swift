@@ -43,7 +43,8 @@ public final class JinjaFunction {
     let name: String
     let body: (JinjaInterpreter, JinjaArguments) throws -> JinjaValue
 
-    init(_ name: String, _ body: @escaping (JinjaInterpreter, JinjaArguments) throws -> JinjaValue) {
+    init(_ name: String, _ body: @escaping (JinjaInterpreter, JinjaArguments) throws -> JinjaValue)
+    {
         self.name = name
         self.body = body
     }
@@ -105,7 +106,8 @@ public final class JinjaLoopState {
 
 /// A dictionary in the order of its insertions, with Python's keys: 1, 1.0 and true are one key.
 public struct JinjaDictionary {
-    private(set) var entries: OrderedDictionary<JinjaKey, (key: JinjaValue, value: JinjaValue)> = [:]
+    private(set) var entries: OrderedDictionary<JinjaKey, (key: JinjaValue, value: JinjaValue)> =
+        [:]
 
     var count: Int { entries.count }
     var keys: [JinjaValue] { entries.values.map(\.key) }
@@ -186,7 +188,9 @@ extension JinjaValue {
         }
     }
 
-    static func undefined(_ problem: String) -> JinjaValue { .undefined(JinjaUndefined(problem: problem)) }
+    static func undefined(_ problem: String) -> JinjaValue {
+        .undefined(JinjaUndefined(problem: problem))
+    }
 
     static func dictionary(_ pairs: KeyValuePairs<String, JinjaValue>) -> JinjaValue {
         var dictionary = JinjaDictionary()

@@ -97,7 +97,7 @@ enum PythonFormat {
     /// Widths and precisions past this are refused: they only pad.
     private static let widest = 10_000
 
-    /// `format % arguments`
+    /// `format % arguments`.
     static func percent(
         _ format: String, _ arguments: JinjaValue, _ interpreter: JinjaInterpreter
     ) throws -> String {
@@ -147,7 +147,9 @@ enum PythonFormat {
                 value = positional[next]
                 next += 1
             }
-            if conversion.alignment == nil { conversion.alignment = conversion.fill == "0" ? "=" : ">" }
+            if conversion.alignment == nil {
+                conversion.alignment = conversion.fill == "0" ? "=" : ">"
+            }
             output += try text(value ?? .none, conversion, interpreter)
         }
         if case .dictionary = arguments { return output }
@@ -174,7 +176,8 @@ enum PythonFormat {
         var conversion = Conversion()
         var rest = specification.unicodeScalars[...]
         let alignments = "<>^=".unicodeScalars
-        if let second = rest.dropFirst().first, alignments.contains(second), let first = rest.first {
+        if let second = rest.dropFirst().first, alignments.contains(second), let first = rest.first
+        {
             conversion.fill = first
             conversion.alignment = second
             rest = rest.dropFirst(2)
@@ -235,7 +238,8 @@ enum PythonFormat {
             text = value.text
             isNumber = value.number != nil
         default:
-            throw JinjaFailure("the format type '\(conversion.type.map(String.init) ?? "")' is not supported")
+            throw JinjaFailure(
+                "the format type '\(conversion.type.map(String.init) ?? "")' is not supported")
         }
         if !isNumber, let precision = conversion.precision {
             text = String(text.unicodeScalars.prefix(precision))
@@ -270,7 +274,9 @@ enum PythonFormat {
                 output.unicodeScalars.append(scalar)
                 continue
             }
-            guard scalar != "}" else { throw JinjaFailure("Single '}' encountered in format string") }
+            guard scalar != "}" else {
+                throw JinjaFailure("Single '}' encountered in format string")
+            }
             guard scalar == "{" else {
                 output.unicodeScalars.append(scalar)
                 continue
@@ -280,14 +286,18 @@ enum PythonFormat {
             guard rest.popFirst() == "}", !content.contains("{") else {
                 throw JinjaFailure("a format field without its end, or nested")
             }
-            let halves = content.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
-            let marks = halves[0].split(separator: "!", maxSplits: 1, omittingEmptySubsequences: false)
+            let halves = content.split(
+                separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+            let marks = halves[0].split(
+                separator: "!", maxSplits: 1, omittingEmptySubsequences: false)
             var value = try argument(String(marks[0]), arguments, &next, interpreter)
             try interpreter.spend(on: value)
             if marks.count > 1 {
-                value = .string(marks[1].elementsEqual("r".unicodeScalars) ? value.representation : value.text)
+                value = .string(
+                    marks[1].elementsEqual("r".unicodeScalars) ? value.representation : value.text)
             }
-            output += try format(value, specification: halves.count > 1 ? String(halves[1]) : "", interpreter)
+            output += try format(
+                value, specification: halves.count > 1 ? String(halves[1]) : "", interpreter)
         }
         return output
     }
@@ -314,7 +324,8 @@ enum PythonFormat {
             rest = rest[name.endIndex...].dropFirst(isItem ? 1 : 0)
             value =
                 isItem
-                ? try interpreter.item(Int(String(name)).map { .int($0) } ?? .string(String(name)), of: value)
+                ? try interpreter.item(
+                    Int(String(name)).map { .int($0) } ?? .string(String(name)), of: value)
                 : try interpreter.attribute(String(name), of: value)
         }
         return value

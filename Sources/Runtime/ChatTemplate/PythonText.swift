@@ -46,7 +46,9 @@ enum PythonText {
     // MARK: Stripping
 
     /// `strip`, `lstrip` or `rstrip`: spaces, or the code points of `characters`.
-    static func strip(_ text: String, _ characters: String? = nil, left: Bool, right: Bool) -> String {
+    static func strip(
+        _ text: String, _ characters: String? = nil, left: Bool, right: Bool
+    ) -> String {
         let set = characters.map { Set($0.unicodeScalars) }
         let matches = { (scalar: Unicode.Scalar) in set?.contains(scalar) ?? isSpace(scalar) }
         var rest = text.unicodeScalars[...]
@@ -87,7 +89,8 @@ enum PythonText {
         guard let first = bytes.first else { return nil }
         if first < 0x80 { return isSpace(Unicode.Scalar(first)) ? 1 : nil }
         let length = first >= 0xE0 ? 3 : 2
-        guard let scalar = String(decoding: bytes.prefix(length), as: UTF8.self).unicodeScalars.first,
+        guard
+            let scalar = String(decoding: bytes.prefix(length), as: UTF8.self).unicodeScalars.first,
             isSpace(scalar)
         else { return nil }
         return length
@@ -100,7 +103,7 @@ enum PythonText {
         part.isEmpty ? 0 : occurrences(of: part, in: bytes, limit: 1).first
     }
 
-    /// `part in text`
+    /// `part in text`.
     static func contains(_ text: String, _ part: String) -> Bool {
         find(Array(part.utf8), in: Array(text.utf8)) != nil
     }
@@ -167,7 +170,8 @@ enum PythonText {
     // MARK: Splitting
 
     /// `split` or `rsplit` at `separator`; negative is no limit.
-    static func split(_ text: String, at separator: String, limit: Int, fromRight: Bool) -> [String] {
+    static func split(_ text: String, at separator: String, limit: Int, fromRight: Bool) -> [String]
+    {
         let limit = limit < 0 ? Int.max : limit
         let bytes = Array(text.utf8)
         let separator = Array(separator.utf8)
@@ -210,7 +214,7 @@ enum PythonText {
         return parts
     }
 
-    /// `splitlines()`
+    /// `splitlines()`.
     static func lines(_ text: String, keepingEnds: Bool = false) -> [String] {
         var lines: [String] = []
         var line = String.UnicodeScalarView()
@@ -236,7 +240,7 @@ enum PythonText {
 
     // MARK: Case
 
-    /// `capitalize()`
+    /// `capitalize()`.
     static func capitalized(_ text: String) -> String {
         guard let first = text.unicodeScalars.first else { return text }
         return first.properties.titlecaseMapping

@@ -39,11 +39,13 @@ enum StringMethods {
         case "capitalize": body = { .string(PythonText.capitalized($0)) }
         case "title": body = { .string(PythonText.title($0)) }
         case "swapcase": body = { .string(swappingCase($0)) }
-        case "isdigit": body = { .bool(all($0) { [.decimal, .digit].contains($0.properties.numericType) }) }
+        case "isdigit":
+            body = { .bool(all($0) { [.decimal, .digit].contains($0.properties.numericType) }) }
         case "isdecimal": body = { .bool(all($0) { $0.properties.numericType == .decimal }) }
         case "isnumeric": body = { .bool(all($0) { $0.properties.numericType != nil }) }
         case "isalpha": body = { .bool(all($0, isLetter)) }
-        case "isalnum": body = { .bool(all($0) { isLetter($0) || $0.properties.numericType != nil }) }
+        case "isalnum":
+            body = { .bool(all($0) { isLetter($0) || $0.properties.numericType != nil }) }
         case "isspace": body = { .bool(all($0, PythonText.isSpace)) }
         case "isascii": body = { .bool($0.utf8.allSatisfy { $0 < 0x80 }) }
         case "islower": body = { .bool(isCased($0) { !$0.isUppercase }) }
@@ -62,12 +64,15 @@ enum StringMethods {
 
     private static func isLetter(_ scalar: Unicode.Scalar) -> Bool {
         switch scalar.properties.generalCategory {
-        case .uppercaseLetter, .lowercaseLetter, .titlecaseLetter, .modifierLetter, .otherLetter: true
+        case .uppercaseLetter, .lowercaseLetter, .titlecaseLetter, .modifierLetter, .otherLetter:
+            true
         default: false
         }
     }
 
-    private static func isCased(_ text: String, _ matches: (Unicode.Scalar.Properties) -> Bool) -> Bool {
+    private static func isCased(
+        _ text: String, _ matches: (Unicode.Scalar.Properties) -> Bool
+    ) -> Bool {
         let cased = text.unicodeScalars.map(\.properties).filter(\.isCased)
         return !cased.isEmpty && cased.allSatisfy(matches)
     }
@@ -75,22 +80,28 @@ enum StringMethods {
     private static func swappingCase(_ text: String) -> String {
         text.unicodeScalars.reduce(into: "") { output, scalar in
             let properties = scalar.properties
-            output += properties.isUppercase ? properties.lowercaseMapping : properties.uppercaseMapping
+            output +=
+                properties.isUppercase ? properties.lowercaseMapping : properties.uppercaseMapping
         }
     }
 
     // MARK: Ends
 
-    private static func strip(_ name: String, _ text: String, _ arguments: JinjaArguments) throws
+    private static func strip(
+        _ name: String, _ text: String, _ arguments: JinjaArguments
+    ) throws
         -> JinjaValue
     {
         let characters = try arguments.bind(name, "chars")[0].flatMap(JinjaFilters.noneAsNil)
         return .string(
             PythonText.strip(
-                text, try characters?.requireString(name), left: name != "rstrip", right: name != "lstrip"))
+                text, try characters?.requireString(name), left: name != "rstrip",
+                right: name != "lstrip"))
     }
 
-    private static func hasAffix(_ name: String, _ text: String, _ arguments: JinjaArguments) throws
+    private static func hasAffix(
+        _ name: String, _ text: String, _ arguments: JinjaArguments
+    ) throws
         -> JinjaValue
     {
         let arguments = try arguments.bind(name, "prefix", "start", "end", required: 1)
@@ -109,10 +120,13 @@ enum StringMethods {
             })
     }
 
-    private static func removeAffix(_ name: String, _ text: String, _ arguments: JinjaArguments) throws
+    private static func removeAffix(
+        _ name: String, _ text: String, _ arguments: JinjaArguments
+    ) throws
         -> JinjaValue
     {
-        let affix = try (arguments.bind(name, "affix", required: 1)[0] ?? .none).requireString(name).utf8
+        let affix = try (arguments.bind(name, "affix", required: 1)[0] ?? .none).requireString(name)
+            .utf8
         let bytes = text.utf8
         if name == "removeprefix", bytes.starts(with: affix) {
             return .string(String(decoding: bytes.dropFirst(affix.count), as: UTF8.self))
@@ -133,13 +147,18 @@ enum StringMethods {
         let fromRight = name == "rsplit"
         // every part is a value of its own
         try interpreter.spend(bytes: 8 * text.utf8.count)
-        guard let separator = try arguments[0].flatMap(JinjaFilters.noneAsNil)?.requireString(name) else {
+        guard let separator = try arguments[0].flatMap(JinjaFilters.noneAsNil)?.requireString(name)
+        else {
             return .list(
-                PythonText.splitAtSpace(text, limit: limit, fromRight: fromRight).map { .string($0) })
+                PythonText.splitAtSpace(text, limit: limit, fromRight: fromRight).map {
+                    .string($0)
+                })
         }
         guard !separator.isEmpty else { throw JinjaFailure("empty separator") }
         return .list(
-            PythonText.split(text, at: separator, limit: limit, fromRight: fromRight).map { .string($0) })
+            PythonText.split(text, at: separator, limit: limit, fromRight: fromRight).map {
+                .string($0)
+            })
     }
 
     private static func lines(_ text: String, _ arguments: JinjaArguments) throws -> JinjaValue {
@@ -147,10 +166,13 @@ enum StringMethods {
         return .list(PythonText.lines(text, keepingEnds: keeps).map { .string($0) })
     }
 
-    private static func partition(_ name: String, _ text: String, _ arguments: JinjaArguments) throws
+    private static func partition(
+        _ name: String, _ text: String, _ arguments: JinjaArguments
+    ) throws
         -> JinjaValue
     {
-        let separator = try (arguments.bind(name, "sep", required: 1)[0] ?? .none).requireString(name)
+        let separator = try (arguments.bind(name, "sep", required: 1)[0] ?? .none).requireString(
+            name)
         guard !separator.isEmpty else { throw JinjaFailure("empty separator") }
         let fromRight = name == "rpartition"
         let parts = PythonText.split(text, at: separator, limit: 1, fromRight: fromRight)
@@ -165,21 +187,27 @@ enum StringMethods {
     // MARK: Searching
 
     /// `text[start:end]` and where it begins.
-    private static func range(_ text: String, _ start: JinjaValue?, _ end: JinjaValue?) throws
+    private static func range(
+        _ text: String, _ start: JinjaValue?, _ end: JinjaValue?
+    ) throws
         -> (part: String, start: Int)
     {
         let start = start.flatMap(JinjaFilters.noneAsNil)
         let end = end.flatMap(JinjaFilters.noneAsNil)
         guard start != nil || end != nil else { return (text, 0) }
         let scalars = Array(text.unicodeScalars)
-        func clamped(_ bound: Int) -> Int { bound < 0 ? max(0, max(bound, -scalars.count) + scalars.count) : bound }
+        func clamped(_ bound: Int) -> Int {
+            bound < 0 ? max(0, max(bound, -scalars.count) + scalars.count) : bound
+        }
         let from = clamped(try start?.requireInteger("start") ?? 0)
         let to = min(scalars.count, clamped(try end?.requireInteger("end") ?? scalars.count))
         guard from < to else { return ("", from) }
         return (String(String.UnicodeScalarView(scalars[from..<to])), from)
     }
 
-    private static func find(_ name: String, _ text: String, _ arguments: JinjaArguments) throws
+    private static func find(
+        _ name: String, _ text: String, _ arguments: JinjaArguments
+    ) throws
         -> JinjaValue
     {
         let arguments = try arguments.bind(name, "sub", "start", "end", required: 1)
@@ -224,7 +252,8 @@ enum StringMethods {
     private static func join(
         _ text: String, _ interpreter: JinjaInterpreter, _ arguments: JinjaArguments
     ) throws -> JinjaValue {
-        let elements = try interpreter.elements(of: arguments.bind("join", "iterable", required: 1)[0] ?? .none)
+        let elements = try interpreter.elements(
+            of: arguments.bind("join", "iterable", required: 1)[0] ?? .none)
         var output = ""
         for (index, element) in elements.enumerated() {
             let part = try element.requireString("join")
@@ -265,6 +294,7 @@ enum StringMethods {
     static func centered(_ text: String, _ width: Int, fill: String) -> String {
         let missing = max(0, width - PythonText.count(text))
         let left = missing / 2 + (missing & width & 1)
-        return String(repeating: fill, count: left) + text + String(repeating: fill, count: missing - left)
+        return String(repeating: fill, count: left) + text
+            + String(repeating: fill, count: missing - left)
     }
 }

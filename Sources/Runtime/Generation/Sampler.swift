@@ -117,7 +117,11 @@ public struct Sampler {
             // one of them: only the others are sorted.
             : above((1 - parameters.topP) / Float(p.count))
         if parameters.topP < 1 {
-            let wanted = Double(parameters.topP) * kept.reduce(0) { $0 + Double($1.probability) }
+            // Of what top-k left; without it, of everything, the unlikely tail included.
+            let mass =
+                parameters.topK > 0 && parameters.topK < p.count
+                ? kept.reduce(0) { $0 + Double($1.probability) } : 1
+            let wanted = Double(parameters.topP) * mass
             var sum = 0.0
             let cut = kept.firstIndex { candidate in
                 sum += Double(candidate.probability)

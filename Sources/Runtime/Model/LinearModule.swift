@@ -24,6 +24,21 @@ public enum LinearModule: String, CaseIterable, Sendable, Codable {
     }
 }
 
+extension LinearModule {
+    /// Rows and columns of the module's weight in a model of these dimensions.
+    public func shape(in model: ModelConfiguration) -> (outputs: Int, inputs: Int) {
+        let queries = model.headCount * model.headSize
+        let keys = model.keyValueHeadCount * model.headSize
+        return switch self {
+        case .query: (queries, model.hiddenSize)
+        case .key, .value: (keys, model.hiddenSize)
+        case .output: (model.hiddenSize, queries)
+        case .gate, .up: (model.intermediateSize, model.hiddenSize)
+        case .down: (model.hiddenSize, model.intermediateSize)
+        }
+    }
+}
+
 /// One linear layer of a model: block and module.
 public struct ModulePath: Hashable, Sendable, CustomStringConvertible {
     /// The block, from 0.

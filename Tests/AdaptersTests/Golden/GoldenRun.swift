@@ -13,23 +13,18 @@ struct GoldenRun {
     static let (steps, batch, rank, alpha) = (30, 4, 8, 16.0)
 
     /// The folder of recorded numbers, if it is there.
-    static let reference: URL? = {
-        let checkout = URL(fileURLWithPath: #filePath)
-            .deletingLastPathComponent().deletingLastPathComponent()
-            .deletingLastPathComponent().deletingLastPathComponent()
-        let folder = ProcessInfo.processInfo.environment["LORIKEET_REFERENCE"].map {
-            URL(fileURLWithPath: $0)
+    static let reference =
+        environment("LORIKEET_REFERENCE")
+        ?? Fixtures.reference("train_init_A.safetensors").map {
+            URL(fileURLWithPath: $0).deletingLastPathComponent()
         }
-        let url =
-            folder
-            ?? checkout.deletingLastPathComponent().appendingPathComponent(
-                "shared/reference/golden")
-        let probe = url.appendingPathComponent("train_init_A.safetensors")
-        return FileManager.default.fileExists(atPath: probe.path) ? url : nil
-    }()
 
-    /// The quantized base, if one is named.
-    static let base: String? = ProcessInfo.processInfo.environment["LORIKEET_NF4_BASE"]
+    /// The quantized base, if one is named: NF4 with double quantization, the rest fp32.
+    static let base = environment("LORIKEET_NF4_BASE")
+
+    private static func environment(_ name: String) -> URL? {
+        ProcessInfo.processInfo.environment[name].map { URL(fileURLWithPath: $0) }
+    }
 
     /// Whether a run can be repeated here.
     static var isAvailable: Bool { reference != nil && base != nil }

@@ -42,8 +42,9 @@ import Testing
         return adapter
     }
 
-    private struct OneDelta: LowRankDeltas {
+    private final class OneDelta: LowRankDeltas {
         let delta: LowRankDelta
+        init(delta: LowRankDelta) { self.delta = delta }
         func delta(at path: ModulePath) -> LowRankDelta? {
             path == GoldenRefactoringTests.path ? delta : nil
         }

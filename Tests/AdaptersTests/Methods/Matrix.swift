@@ -112,6 +112,6 @@ struct Matrix: Equatable {
         Matrix(left.rows, left.columns, zip(left.elements, right.elements).map { $0 - $1 })
     }
 
-    /// ‖self − other‖ / ‖other‖
+    /// The relative error ‖self − other‖ / ‖other‖.
     func relativeError(to other: Matrix) -> Double { (self - other).norm / other.norm }
 }

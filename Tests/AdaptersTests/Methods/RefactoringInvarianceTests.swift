@@ -17,7 +17,7 @@ import Testing
         q = Matrix.random(4, 4, &generator)
     }
 
-    /// ½ ‖B A − M‖²
+    /// The gradients of ½ ‖B A − M‖².
     private func gradients(_ a: Matrix, _ b: Matrix) -> (a: Matrix, b: Matrix) {
         let residual = b * a - target
         return (b.transposed * residual, residual * a.transposed)

@@ -3,7 +3,7 @@ import LorikeetAdapters
 import LorikeetQuant
 import LorikeetRuntime
 
-/// A model small enough to differentiate by hand, the same as in Tests/interop/toy_training.py:
+/// A model small enough to differentiate by hand, the same as in Tests/interop/toy_training.py.
 ///
 ///     x = E[token],  h = tanh((W₀ + s B₀ A₀) x),  y = (W₁ + s B₁ A₁) h,  loss = ½ ‖y − T[label]‖²
 struct ToyModel: LossAndGradients {

@@ -1,6 +1,6 @@
-import OrderedCollections
 import Foundation
 import LorikeetRuntime
+import OrderedCollections
 import Testing
 
 @Suite struct ChatTemplateTests {
@@ -33,7 +33,9 @@ import Testing
         let chats = try #require(JSON(contentsOf: resource("smollm2_chats.json")).array)
         #expect(chats.count == 2)
         for chat in chats {
-            let messages = try #require(chat["messages"]?.array).map { try ChatMessage($0, source: "") }
+            let messages = try #require(chat["messages"]?.array).map {
+                try ChatMessage($0, source: "")
+            }
             let text = try template.render(messages, addGenerationPrompt: true)
             #expect(text == chat["text"]?.string)
         }
@@ -52,19 +54,26 @@ import Testing
 
     @Test func `an embedded template is a string or the default of several`() throws {
         let single = try folder([
-            "tokenizer_config.json": #"{"chat_template": "{{ messages[0].content }}{{ bos_token }}"}"#
+            "tokenizer_config.json":
+                #"{"chat_template": "{{ messages[0].content }}{{ bos_token }}"}"#
         ])
         let several = try folder([
             "tokenizer_config.json": """
             {"chat_template": [{"name": "rag", "template": "x"}, {"name": "default", "template": "d"}]}
             """
         ])
-        defer { for path in [single, several] { try? FileManager.default.removeItem(atPath: path) } }
-        #expect(try ChatTemplate.load(folder: single)?.render(hi, addGenerationPrompt: true) == "Hi")
-        #expect(try ChatTemplate.load(folder: several)?.render(hi, addGenerationPrompt: true) == "d")
+        defer {
+            for path in [single, several] { try? FileManager.default.removeItem(atPath: path) }
+        }
+        #expect(
+            try ChatTemplate.load(folder: single)?.render(hi, addGenerationPrompt: true) == "Hi")
+        #expect(
+            try ChatTemplate.load(folder: several)?.render(hi, addGenerationPrompt: true) == "d")
     }
 
-    @Test func `a folder without a template has none, one with a broken template is an error`() throws {
+    @Test func `a folder without a template has none, one with a broken template is an error`()
+        throws
+    {
         let none = try folder(["tokenizer_config.json": "{}"])
         let empty = try folder([:])
         let number = try folder(["tokenizer_config.json": #"{"chat_template": 5}"#])
@@ -90,7 +99,8 @@ import Testing
 
     @Test func `a template's own refusal is told in its words`() throws {
         let template = try ChatTemplate(
-            source: "{{ raise_exception('Roles must alternate') }}", name: "t", beginningOfText: nil,
+            source: "{{ raise_exception('Roles must alternate') }}", name: "t",
+            beginningOfText: nil,
             endOfText: nil)
         let failure = error { _ = try template.render(hi, addGenerationPrompt: true) }
         #expect(failure == LorikeetError(.invalidArgument, "t", "Roles must alternate"))
@@ -108,7 +118,8 @@ import Testing
         #expect(message.extra["content"] == .null)
         for (json, clue) in [
             ("[]", "no object"), (#"{"content": "x"}"#, "role"), (#"{"role": "user"}"#, "content"),
-            (#"{"role": 5, "content": "x"}"#, "role"), (#"{"role": "user", "content": 5}"#, "content"),
+            (#"{"role": 5, "content": "x"}"#, "role"),
+            (#"{"role": "user", "content": 5}"#, "content"),
         ] {
             let failure = error {
                 _ = try ChatMessage(JSON(parsing: json, source: ""), source: "line 3")

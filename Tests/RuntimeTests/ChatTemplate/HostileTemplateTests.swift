@@ -5,14 +5,23 @@ import Testing
 /// Templates come with models, so from strangers: each of these must end in an error, soon.
 @Suite struct HostileTemplateTests {
     static let hostile: [(name: String, template: String)] = [
-        ("an endless walk", "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"),
+        (
+            "an endless walk",
+            "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+        ),
         ("a huge range", "{% for a in range(1000000000) %}{% endfor %}"),
         ("a huge string", "{{ 'abcdefgh' * 1000000000 }}"),
         ("a string past 64 bits", "{{ 'abcdefgh' * 4611686018427387904 }}"),
         ("a huge list", "{{ ([0] * 1000000000) | length }}"),
         ("nothing, many times", "{{ '' * 9000000000000000000 }}"),
-        ("doubling text", "{% set ns = namespace(x='a') %}{% for i in range(60) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}{{ ns.x }}"),
-        ("doubling lists", "{% set ns = namespace(x=['a']) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x }}"),
+        (
+            "doubling text",
+            "{% set ns = namespace(x='a') %}{% for i in range(60) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}{{ ns.x }}"
+        ),
+        (
+            "doubling lists",
+            "{% set ns = namespace(x=['a']) %}{% for i in range(60) %}{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x }}"
+        ),
         ("shared text", "{{ (['a' * 1000000] * 10000) | join }}"),
         ("shared text as JSON", "{{ (['a' * 1000000] * 10000) | tojson }}"),
         ("shared text printed", "{{ ['a' * 1000000] * 10000 }}"),
@@ -26,11 +35,27 @@ import Testing
         ("wide JSON", "{{ [1] | tojson(indent=9223372036854775807) }}"),
         ("wide batches", "{{ [1] | batch(9223372036854775807, 0) | list }}"),
         ("a macro in itself", "{% macro f(x) %}{{ f(x ~ 'a') }}{% endmacro %}{{ f('a') }}"),
-        ("two macros in each other", "{% macro f() %}{{ g() }}{% endmacro %}{% macro g() %}{% if true %}{% for x in [1] %}{{ f() }}{% endfor %}{% endif %}{% endmacro %}{{ f() }}"),
-        ("macros that fan out", "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(40) }}"),
-        ("a value ever deeper", "{% set ns = namespace(x=[]) %}{% for i in range(90000) %}{% set ns.x = [ns.x] %}{% endfor %}"),
-        ("ever deeper through batch", "{% set ns = namespace(x=[1]) %}{% for i in range(90000) %}{% set ns.x = ns.x | batch(1) | list %}{% endfor %}"),
-        ("parentheses", "{{ " + String(repeating: "(", count: 100_000) + "1" + String(repeating: ")", count: 100_000) + " }}"),
+        (
+            "two macros in each other",
+            "{% macro f() %}{{ g() }}{% endmacro %}{% macro g() %}{% if true %}{% for x in [1] %}{{ f() }}{% endfor %}{% endif %}{% endmacro %}{{ f() }}"
+        ),
+        (
+            "macros that fan out",
+            "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(40) }}"
+        ),
+        (
+            "a value ever deeper",
+            "{% set ns = namespace(x=[]) %}{% for i in range(90000) %}{% set ns.x = [ns.x] %}{% endfor %}"
+        ),
+        (
+            "ever deeper through batch",
+            "{% set ns = namespace(x=[1]) %}{% for i in range(90000) %}{% set ns.x = ns.x | batch(1) | list %}{% endfor %}"
+        ),
+        (
+            "parentheses",
+            "{{ " + String(repeating: "(", count: 100_000) + "1"
+                + String(repeating: ")", count: 100_000) + " }}"
+        ),
         ("brackets", "{{ " + String(repeating: "[", count: 100_000)),
         ("nots", "{{ " + String(repeating: "not ", count: 100_000) + "1 }}"),
         ("signs", "{{ " + String(repeating: "-", count: 100_000) + "1 }}"),
@@ -67,9 +92,12 @@ import Testing
         let open = String(repeating: "(1 + ", count: 48)
         let deep = "{{ " + open + "1" + String(repeating: ")", count: 48) + " }}"
         #expect(try JinjaTemplate(deep, name: "deep").render([:]) == "49")
-        let blocks = String(repeating: "{% if 1 %}", count: 95) + "x" + String(repeating: "{% endif %}", count: 95)
+        let blocks =
+            String(repeating: "{% if 1 %}", count: 95) + "x"
+            + String(repeating: "{% endif %}", count: 95)
         #expect(try JinjaTemplate(blocks, name: "deep").render([:]) == "x")
-        let value = "{% set ns = namespace(x=1) %}{% for i in range(190) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x | tojson }}"
+        let value =
+            "{% set ns = namespace(x=1) %}{% for i in range(190) %}{% set ns.x = [ns.x] %}{% endfor %}{{ ns.x | tojson }}"
         #expect(
             try JinjaTemplate(value, name: "deep").render([:])
                 == String(repeating: "[", count: 190) + "1" + String(repeating: "]", count: 190))
@@ -100,7 +128,8 @@ import Testing
         }
         let message = JinjaValue(.object(["role": "user", "content": "hi"]))
         do {
-            let template = try JinjaTemplate(String(decoding: bytes, as: UTF8.self), name: "damaged")
+            let template = try JinjaTemplate(
+                String(decoding: bytes, as: UTF8.self), name: "damaged")
             let text = try template.render(["messages": .list([message])])
             #expect(text.utf8.count < 1000)
         } catch let error as LorikeetError {

@@ -1,6 +1,6 @@
-import OrderedCollections
 import Foundation
 import LorikeetRuntime
+import OrderedCollections
 import Testing
 
 /// Replays what Python's jinja2 made of templates, recorded by `Tests/interop/jinja_golden.py`.
@@ -22,15 +22,23 @@ import Testing
             if let expected = record["output"]?.string {
                 // compared as bytes: Swift's strings would take "e\u{301}" for "é"
                 let isEqual = Array(output.utf8) == Array(expected.utf8)
-                #expect(isEqual, "\(label)\nexpected \(String(reflecting: expected))\ngot      \(String(reflecting: output))")
+                #expect(
+                    isEqual,
+                    "\(label)\nexpected \(String(reflecting: expected))\ngot      \(String(reflecting: output))"
+                )
             } else {
-                Issue.record("\(label)\nrendered \(String(reflecting: output)), jinja2 raises \(record)")
+                Issue.record(
+                    "\(label)\nrendered \(String(reflecting: output)), jinja2 raises \(record)")
             }
         } catch let error as LorikeetError {
             if let message = record["raised"]?.string {
-                #expect(error.code == .invalidArgument && error.problem == message, "\(label)\n\(error)")
+                #expect(
+                    error.code == .invalidArgument && error.problem == message, "\(label)\n\(error)"
+                )
             } else {
-                #expect(error.code == .malformed && record["error"] != nil, "\(label)\n\(error)\n\(record)")
+                #expect(
+                    error.code == .malformed && record["error"] != nil,
+                    "\(label)\n\(error)\n\(record)")
                 #expect(error.problem.hasPrefix("line "), "\(error)")
             }
         } catch {

@@ -329,7 +329,8 @@ private let tolerance = 1e-5
 }
 
 private func matrix(_ floats: Buffer<Float>, rows: Int, columns: Int) -> WeightMatrix {
-    WeightMatrix(floats: floats.pointer, type: QUANT_F32, rows: rows, columns: columns, owner: floats)
+    WeightMatrix(
+        floats: floats.pointer, type: QUANT_F32, rows: rows, columns: columns, owner: floats)
 }
 
 private func tinyConfiguration(

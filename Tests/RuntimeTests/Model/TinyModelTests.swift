@@ -147,7 +147,9 @@ private func rows(_ golden: GoldenFile) -> [[Int32]] {
         [ModulePath(layer: 1, module: .output)], [ModulePath(layer: 1, module: .down)],
         [ModulePath(layer: 0, module: .gate), ModulePath(layer: 1, module: .value)],
     ])
-    func `an adapter of a few layers gets the gradients they have among all`(paths: [ModulePath])
+    func `an adapter of a few layers gets the gradients they have among all`(
+        paths: [ModulePath]
+    )
         throws
     {
         // The others' factors are zeroed, not taken away, in the run to compare with.

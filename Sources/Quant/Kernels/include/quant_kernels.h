@@ -32,17 +32,17 @@ typedef struct {
 } quant_matrix;
 
 // Floats that matmul and matmul_backward want as scratch, whatever the shape.
-enum { QUANT_MATMUL_SCRATCH = 64 * 512 };
+enum { QUANT_MATMUL_SCRATCH = 448 * 256 };
 
 typedef struct quant_kernels {
   const char *isa;  // "scalar", "avx2", "avx512"
 
   // --- The format (exact) ---
 
-  // Quantizes x[n]: absmax[b] and codes as bitsandbytes gives them. n odd: the pad code is that of 0.
-  // A NaN makes its block's absmax NaN and its codes those of the last interval.
-  // midpoints[15] are the boundaries between neighbouring values, ascending, and order[16] the code
-  // of each interval; codes are packed two a byte, high nibble first.
+  // Quantizes x[n]: absmax[b] and codes as bitsandbytes gives them. n odd: the pad code is that of
+  // 0. A NaN makes its block's absmax NaN and its codes those of the last interval. midpoints[15]
+  // are the boundaries between neighbouring values, ascending, and order[16] the code of each
+  // interval; codes are packed two a byte, high nibble first.
   void (*quantize)(const float *x, size_t n, size_t block_size, const float *midpoints,
                    const uint8_t *order, uint8_t *packed, float *absmax);
   // out[0..<count] = flattened elements first..<first + count of w, any type.
@@ -86,9 +86,20 @@ typedef struct quant_kernels {
 extern const quant_kernels quant_kernels_scalar;
 #if defined(__x86_64__)
 extern const quant_kernels quant_kernels_avx2;
+extern const quant_kernels quant_kernels_avx512;
 #endif
 
-// Tables this machine can run, scalar first, best last; returns how many were written (at most max).
+// Tells the processor that the caller spins, waiting for another core.
+static inline void quant_pause(void) {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
+// Tables this machine can run, scalar first, best last; returns how many were written (at most
+// max).
 size_t quant_kernels_supported(const quant_kernels **tables, size_t max);
 
 #ifdef __cplusplus

@@ -3,7 +3,7 @@
 /// Foundation's expressions would bring ICU's semantics and an allocation per match. This is a
 /// backtracking matcher for the few constructs that tokenizers use, see `PatternParser`, with a bound on
 /// its steps, since both the pattern and the text may be hostile.
-struct Pattern: Sendable {
+package struct Pattern: Sendable {
     /// One instruction; the operands index into the program, the sets or the filters.
     enum Instruction: Sendable {
         /// One scalar of the set.
@@ -34,7 +34,7 @@ struct Pattern: Sendable {
     ///
     /// - Parameter source: where it stands, for the error.
     /// - Throws: `.malformed` or `.unsupported`, naming the construct and its place.
-    init(_ pattern: String, source: String) throws {
+    package init(_ pattern: String, source: String) throws {
         var parser = PatternParser(pattern, source: source)
         let node = try parser.parse()
         first = node.canBeEmpty ? .all : node.first

@@ -2,7 +2,8 @@
 ///
 /// Literals and escapes, `.`, classes with ranges and `\p{…}`, `\s \S \d \D \w \W`, the quantifiers
 /// `? * + {n} {n,} {n,m}` greedy, lazy and possessive, groups `(…) (?:…) (?i:…) (?>…)`, lookahead
-/// `(?=…) (?!…)`, alternation, the anchors `^ $ \A \z \b \B`. Anything else is refused by name.
+/// `(?=…) (?!…)`, alternation, the anchors `^ $ \A \z \b \B`. Anything else is refused by name. Case is
+/// ignored scalar by scalar: `ß` is not taken for `ss`.
 struct PatternParser {
     private static let maximumDepth = 64
     private static let maximumRepeats = 1000

@@ -20,7 +20,7 @@ struct PatternReplacement: Sendable {
 
 extension Pattern {
     /// Visits the matches in `text` from left to right; an empty match right after another is passed over.
-    func forEachMatch(in text: UnsafeBufferPointer<UInt8>, _ body: (Range<Int>) -> Void) {
+    package func forEachMatch(in text: UnsafeBufferPointer<UInt8>, _ body: (Range<Int>) -> Void) {
         var matcher = PatternMatcher(self, in: text)
         var position = 0
         var lastEnd = -1

@@ -49,7 +49,8 @@ struct ScalarSet: Sendable {
                 if mask & scalar.properties.generalCategory.bit != 0 { return true }
             case .whitespace(let expected):
                 if scalar.properties.isWhitespace == expected { return true }
-            case .word(let expected): if scalar.isWord == expected { return true }
+            case .word(let expected):
+                if (scalar.isWord || scalar.isLatin1Number) == expected { return true }
             }
         }
         return false
@@ -62,6 +63,8 @@ extension Unicode.Scalar {
         func single(_ text: String) -> Unicode.Scalar? {
             text.unicodeScalars.count == 1 ? text.unicodeScalars.first : nil
         }
+        // The dotless i has a capital in common with i but is no variant of it outside Turkish.
+        if value == 0x131 { return [] }
         let upper = single(properties.uppercaseMapping) ?? self
         let folded = single(upper.properties.lowercaseMapping) ?? self
         // U+017F and U+212A are the two that fold to ASCII letters.
@@ -69,7 +72,12 @@ extension Unicode.Scalar {
         return [upper, folded] + long
     }
 
-    /// Whether `\w` takes it (UTS 18, annex C, without the join controls, as Oniguruma has it).
+    /// `² ³ ¹ ¼ ½ ¾`, word characters to Oniguruma alone, whose table for Latin-1 is older than UTS 18.
+    fileprivate var isLatin1Number: Bool {
+        [0xB2, 0xB3, 0xB9, 0xBC, 0xBD, 0xBE].contains(value)
+    }
+
+    /// Whether it is a word character (UTS 18, annex C) other than the join controls.
     var isWord: Bool {
         properties.isAlphabetic
             || properties.generalCategory.bit & Unicode.GeneralCategory.wordMask != 0
@@ -86,7 +94,7 @@ extension Unicode.GeneralCategory {
     static let punctuationMask: UInt32 = 0b111_1111 << 11
     /// Every category.
     static let allMask: UInt32 = (1 << 30) - 1
-    /// Mn, Mc, Me, Nd and Pc: what `\w` takes besides the alphabetic scalars.
+    /// Mn, Mc, Me, Nd and Pc: the word characters besides the alphabetic ones.
     fileprivate static let wordMask: UInt32 = 0b111 << 5 | 1 << 8 | 1 << 11
 
     /// The categories that `\p{name}` stands for: a general category's short name or its first letter.

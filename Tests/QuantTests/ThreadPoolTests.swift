@@ -1,0 +1,87 @@
+import Foundation
+import LorikeetQuant
+import Synchronization
+import Testing
+
+struct ThreadPoolTests {
+    @Test(arguments: 1...8)
+    func `every thread runs a region once`(threads: Int) {
+        let pool = ThreadPool(threads: threads)
+        #expect(pool.count == threads)
+        let runs = Buffer<Int>(threads)
+        for _ in 0..<300 { pool.run { runs[$0] += 1 } }
+        #expect(runs.array == [Int](repeating: 300, count: threads))
+    }
+
+    @Test(arguments: 1...8, [1, 3, 16, 64])
+    func `a split covers its range once, cut at multiples of the grain`(threads: Int, grain: Int) {
+        let pool = ThreadPool(threads: threads)
+        for total in [0, 1, 2, 15, 16, 17, 63, 64, 65, 200, 1001] {
+            let visits = Buffer<Int>(total)
+            let misplaced = Atomic<Int>(0)
+            pool.split(total, by: grain) { thread, begin, end in
+                let ends = end == total || end % grain == 0
+                if begin % grain != 0 || !ends || begin >= end || !(0..<threads).contains(thread) {
+                    misplaced.add(1, ordering: .relaxed)
+                }
+                for i in begin..<end { visits[i] += 1 }
+            }
+            #expect(visits.array == [Int](repeating: 1, count: total))
+            #expect(misplaced.load(ordering: .relaxed) == 0)
+        }
+    }
+
+    @Test func `what one region wrote, all threads see in the next`() {
+        let pool = ThreadPool(threads: 4)
+        let values = Buffer<Int>(4)
+        let next = Buffer<Int>(4)
+        for _ in 0..<500 {
+            pool.run { next[$0] = values[($0 + 1) % 4] + 1 }
+            pool.run { values[$0] = next[$0] }
+        }
+        #expect(values.array == [500, 500, 500, 500])
+    }
+
+    // A millisecond is far beyond the time that workers spin: each region finds them asleep.
+    @Test(arguments: [2, 4]) func `sleeping workers wake`(threads: Int) {
+        let pool = ThreadPool(threads: threads)
+        let count = Atomic<Int>(0)
+        for _ in 0..<50 {
+            usleep(1000)
+            pool.run { _ in count.add(1, ordering: .relaxed) }
+        }
+        #expect(count.load(ordering: .relaxed) == 50 * threads)
+    }
+
+    @Test func `regions of several callers do not overlap`() async {
+        let pool = ThreadPool(threads: 3)
+        final class Counts: Sendable {
+            let inside = Atomic<Int>(0)
+            let overlaps = Atomic<Int>(0)
+        }
+        let counts = Counts()
+        await withTaskGroup(of: Void.self) { group in
+            for _ in 0..<4 {
+                group.addTask {
+                    for _ in 0..<100 {
+                        pool.run { _ in
+                            let now = counts.inside.add(1, ordering: .acquiringAndReleasing)
+                                .newValue
+                            if now > 3 { counts.overlaps.add(1, ordering: .relaxed) }
+                            counts.inside.subtract(1, ordering: .acquiringAndReleasing)
+                        }
+                    }
+                }
+            }
+        }
+        #expect(counts.overlaps.load(ordering: .relaxed) == 0)
+        #expect(counts.inside.load(ordering: .relaxed) == 0)
+    }
+
+    @Test func `pools come and go`() {
+        for threads in 1...50 {
+            let pool = ThreadPool(threads: threads % 5 + 1)
+            if threads % 2 == 0 { pool.run { _ in } }
+        }
+    }
+}
