@@ -43,6 +43,7 @@ public struct NestedAbsmax: Sendable, Equatable {
     /// The scales that the kernels multiply by.
     ///
     /// - Parameter map: the 256 values of the codes, where a file brings its own.
+    /// - Returns: one scale a block.
     public func decoded(through map: [Float] = DynamicMap.values) -> Buffer<Float> {
         precondition(map.count == 256, "a map of \(map.count) values for 8-bit codes")
         let absmax = Buffer<Float>(codes.count)

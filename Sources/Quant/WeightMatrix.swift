@@ -38,7 +38,8 @@ public struct WeightMatrix: @unchecked Sendable {
 
     /// Views row-major fp32 weights that it keeps itself.
     public init(floats buffer: Buffer<Float>, rows: Int, columns: Int) {
-        precondition(buffer.count == rows * columns, "\(buffer.count) floats for \(rows) × \(columns)")
+        precondition(
+            buffer.count == rows * columns, "\(buffer.count) floats for \(rows) × \(columns)")
         self.init(
             floats: buffer.pointer, type: QUANT_F32, rows: rows, columns: columns, owner: buffer)
     }

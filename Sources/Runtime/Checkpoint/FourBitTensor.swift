@@ -24,7 +24,8 @@ struct FourBitTensor {
     static func formats(in tensors: [Tensor], path: String) throws -> [String: QuantizationFormat] {
         var formats: [String: QuantizationFormat] = [:]
         for tensor in tensors {
-            for format in QuantizationFormat.allCases where tensor.name.hasSuffix(QuantState.suffix(format)) {
+            for format in QuantizationFormat.allCases
+            where tensor.name.hasSuffix(QuantState.suffix(format)) {
                 let name = String(tensor.name.dropLast(QuantState.suffix(format).count))
                 guard formats.updateValue(format, forKey: name) == nil else {
                     throw LorikeetError(
@@ -70,7 +71,8 @@ struct FourBitTensor {
         let blocks = state.blockCount
         // Any type: with bnb_4bit_quant_storage the same bytes are stored as, say, bf16.
         packed = try part("", nil, bytes: (state.shape.reduce(1, *) + 1) / 2)
-        try Self.requireCodebook(try part(".quant_map", .f32, bytes: 64), format: format, path: path)
+        try Self.requireCodebook(
+            try part(".quant_map", .f32, bytes: 64), format: format, path: path)
         if state.configuration.doubleQuantization {
             let nestedBlocks = (blocks + NestedAbsmax.blockSize - 1) / NestedAbsmax.blockSize
             absmax = try part(".absmax", .u8, bytes: blocks)

@@ -32,7 +32,8 @@ public struct GGUFCheckpoint: Checkpoint {
         for tensor in gguf.tensors where !GGUFTensorName.isConfiguration(tensor.name) {
             guard let name = GGUFTensorName(tensor.name) else {
                 throw LorikeetError(
-                    .unsupported, path, "the tensor \(tensor.name) is none of the llama architecture's")
+                    .unsupported, path,
+                    "the tensor \(tensor.name) is none of the llama architecture's")
             }
             names.append(name.huggingFace)
             tensors[name.huggingFace] = tensor
@@ -94,7 +95,8 @@ extension Tensor {
         let rowBytes = bytes.count / shape[0]
         let slice = bytes[index * rowBytes..<(index + 1) * rowBytes]
         return Tensor(
-            name: name, type: type, shape: [shape[1]], bytes: UnsafeRawBufferPointer(rebasing: slice),
+            name: name, type: type, shape: [shape[1]],
+            bytes: UnsafeRawBufferPointer(rebasing: slice),
             owner: owner)
     }
 }

@@ -16,7 +16,8 @@ struct GGUFCursor {
 
     var remaining: Int { bytes.count - position }
 
-    func malformed(_ problem: String, expected: String? = nil, got: String? = nil) -> LorikeetError {
+    func malformed(_ problem: String, expected: String? = nil, got: String? = nil) -> LorikeetError
+    {
         LorikeetError(
             .malformed, path, "\(problem), at byte \(position)", expected: expected, got: got)
     }
@@ -80,7 +81,8 @@ struct GGUFCursor {
         case 11: return .int(Int(try read(Int64.self)))
         case 12: return .double(try read(Double.self))
         default:
-            throw malformed("a metadata value has an unknown type", expected: "0 to 12", got: "\(type)")
+            throw malformed(
+                "a metadata value has an unknown type", expected: "0 to 12", got: "\(type)")
         }
     }
 

@@ -64,7 +64,8 @@ public struct GGUFFile: Sendable {
         // A file without tensors may end before the padding does.
         let data = UnsafeRawBufferPointer(
             rebasing: file.bytes[min(dataStart, file.bytes.count)...])
-        try GGUFTensorRow.requireSound(rows, alignment: alignment, dataBytes: data.count, path: path)
+        try GGUFTensorRow.requireSound(
+            rows, alignment: alignment, dataBytes: data.count, path: path)
         tensors = rows.map { row in
             Tensor(
                 name: row.name, type: row.type, shape: row.shape,
@@ -96,7 +97,8 @@ public struct GGUFFile: Sendable {
             alignment & (alignment - 1) == 0
         else {
             throw cursor.malformed(
-                "general.alignment is not an alignment", expected: "a power of two", got: field.text())
+                "general.alignment is not an alignment", expected: "a power of two",
+                got: field.text())
         }
         return alignment
     }
@@ -138,7 +140,8 @@ private struct GGUFTensorRow {
         guard let bytes = type.byteCount(of: shape), (shape.last ?? 1) % type.block.elements == 0
         else {
             throw cursor.malformed(
-                "the tensor \(name) has a shape that \(type.rawValue) cannot store", got: "\(shape)")
+                "the tensor \(name) has a shape that \(type.rawValue) cannot store", got: "\(shape)"
+            )
         }
         let offset = try cursor.read(UInt64.self)
         let end = Int(exactly: offset).map { $0.addingReportingOverflow(bytes) }
@@ -167,11 +170,13 @@ private struct GGUFTensorRow {
                     "is not aligned", expected: "a multiple of \(alignment)", got: row.begin)
             }
             guard row.begin >= position else {
-                throw malformed("overlaps another", expected: "at least \(position)", got: row.begin)
+                throw malformed(
+                    "overlaps another", expected: "at least \(position)", got: row.begin)
             }
             guard row.end <= dataBytes else {
                 throw malformed(
-                    "ends past the file", expected: "at most \(dataBytes) bytes of data", got: row.end)
+                    "ends past the file", expected: "at most \(dataBytes) bytes of data",
+                    got: row.end)
             }
             position = row.end
         }

@@ -10,7 +10,7 @@ struct GGUFTensorName {
         case keyValueHeads
     }
 
-    /// `model.layers.3.self_attn.q_proj.weight`
+    /// The checkpoint's name: `model.layers.3.self_attn.q_proj.weight`.
     let huggingFace: String
     /// How the rows are ordered.
     let rowOrder: RowOrder

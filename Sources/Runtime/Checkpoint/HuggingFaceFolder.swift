@@ -8,7 +8,7 @@ import QuantKernels
 public struct HuggingFaceFolder: Checkpoint {
     /// The folder.
     public let path: String
-    /// config.json
+    /// The contents of config.json.
     public let configuration: JSON
     /// The weights' names, in the order of the files.
     public let tensorNames: [String]
@@ -28,7 +28,8 @@ public struct HuggingFaceFolder: Checkpoint {
                 .notFound, path, "no config.json in the folder",
                 advice: FileManager.default.fileExists(
                     atPath: Self.join(path, "adapter_config.json"))
-                    ? "This is an adapter: pass it with --adapter, and its base with --model." : nil)
+                    ? "This is an adapter: pass it with --adapter, and its base with --model." : nil
+            )
         }
         configuration = try JSON(contentsOf: configPath)
         guard configuration.object != nil else {

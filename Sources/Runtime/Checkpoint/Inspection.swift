@@ -66,7 +66,8 @@ extension Inspection {
             path: path, kind: "Hugging Face folder",
             architecture: configuration["architectures"]?.array?.first?.string
                 ?? configuration["model_type"]?.string,
-            entries: try Self.entries(folder.stored, path), fileBytes: Self.fileBytes(folder.stored),
+            entries: try Self.entries(folder.stored, path),
+            fileBytes: folder.stored.fileBytes,
             metadata: configuration.object ?? [:])
     }
 
@@ -75,7 +76,7 @@ extension Inspection {
         let metadata = file.metadata.sorted { $0.key < $1.key }.map { ($0, JSON.string($1)) }
         self.init(
             path: path, kind: "safetensors", architecture: nil,
-            entries: try Self.entries(file.tensors, path), fileBytes: Self.fileBytes(file.tensors),
+            entries: try Self.entries(file.tensors, path), fileBytes: file.tensors.fileBytes,
             metadata: JSON.Object(OrderedDictionary(uniqueKeysWithValues: metadata)))
     }
 
@@ -83,7 +84,7 @@ extension Inspection {
         let file = try GGUFFile(path: path)
         self.init(
             path: path, kind: "GGUF", architecture: file.metadata["general.architecture"]?.string,
-            entries: try Self.entries(file.tensors, path), fileBytes: Self.fileBytes(file.tensors),
+            entries: try Self.entries(file.tensors, path), fileBytes: file.tensors.fileBytes,
             metadata: JSON.Object(
                 file.metadata.mapValues { value in
                     guard let list = value.array, list.count > 16 else { return value }
@@ -110,15 +111,6 @@ extension Inspection {
                 shape: weight.state.shape,
                 bytes: parts.reduce(tensor.bytes.count) { $0 + (tensors[$1]?.bytes.count ?? 0) })
         }
-    }
-
-    private static func fileBytes(_ tensors: [Tensor]) -> Int {
-        var files: [ObjectIdentifier: Int] = [:]
-        for tensor in tensors {
-            guard let file = tensor.owner as? MappedFile else { continue }
-            files[ObjectIdentifier(file)] = file.bytes.count
-        }
-        return files.values.reduce(0, +)
     }
 }
 
@@ -154,7 +146,8 @@ extension Inspection: CustomStringConvertible {
                         (
                             total.type,
                             [
-                                "tensors": .int(total.tensors), "parameters": .int(total.parameters),
+                                "tensors": .int(total.tensors),
+                                "parameters": .int(total.parameters),
                                 "bytes": .int(total.bytes),
                             ]
                         )

@@ -35,7 +35,8 @@ extension ModelConfiguration {
         let rope = try RopeFields(fields, maximumPositions: maximumPositions)
         self.init(
             hiddenSize: hiddenSize,
-            intermediateSize: try fields.count("intermediate_size", default: 11008, atMost: 1 << 22),
+            intermediateSize: try fields.count(
+                "intermediate_size", default: 11008, atMost: 1 << 22),
             layerCount: try fields.count("num_hidden_layers", default: 32, atMost: 1 << 14),
             headCount: headCount, keyValueHeadCount: keyValueHeadCount, headSize: headSize,
             vocabularySize: try fields.count("vocab_size", default: 32000, atMost: 1 << 24),
@@ -49,7 +50,7 @@ extension ModelConfiguration {
         let architecture = fields.json["architectures"]?.array?.first?.string
         let modelType = fields.json["model_type"]?.string
         let isLlama =
-            architecture.map { $0 == "LlamaForCausalLM" || $0 == "LlamaModel" }
+            architecture.map { $0 == "LlamaForCausalLM" }
             ?? (modelType == "llama")
         guard isLlama, modelType == nil || modelType == "llama" else {
             throw LorikeetError(
@@ -59,7 +60,8 @@ extension ModelConfiguration {
                     ?? "neither architectures nor model_type")
         }
         for key in ["attention_bias", "mlp_bias"] where try fields.flag(key) {
-            throw LorikeetError(.unsupported, fields.source, "\(key) is true: biases are not supported")
+            throw LorikeetError(
+                .unsupported, fields.source, "\(key) is true: biases are not supported")
         }
         let activation = fields.json["hidden_act"]?.string ?? "silu"
         guard activation == "silu" || activation == "swish" else {
@@ -89,7 +91,8 @@ private struct RopeFields {
         let rope = ConfigurationFields(parameters, fields.source, prefix: key + ".")
         theta = try rope.number("rope_theta", default: outer, in: 1...1e12)
         guard try rope.number("partial_rotary_factor", default: 1, in: 0...1) == 1 else {
-            throw LorikeetError(.unsupported, fields.source, "\(key).partial_rotary_factor is not 1")
+            throw LorikeetError(
+                .unsupported, fields.source, "\(key).partial_rotary_factor is not 1")
         }
         let type = parameters["rope_type"] ?? parameters["type"] ?? "default"
         switch type.string {
@@ -101,7 +104,8 @@ private struct RopeFields {
             let low = try rope.number("low_freq_factor", in: 1e-6...1e6)
             let high = try rope.number("high_freq_factor", in: 1e-6...1e6)
             guard low < high else {
-                throw rope.malformed("high_freq_factor", expected: "more than low_freq_factor, \(low)")
+                throw rope.malformed(
+                    "high_freq_factor", expected: "more than low_freq_factor, \(low)")
             }
             scaling = .llama3(
                 factor: try rope.number("factor", in: 1...1e6), lowFrequencyFactor: low,

@@ -21,7 +21,8 @@ struct QuantState: Equatable {
         ".quant_state.bitsandbytes__\(format.rawValue)"
     }
 
-    init(configuration: QuantizationConfiguration, dtype: String, shape: [Int], nestedOffset: Float) {
+    init(configuration: QuantizationConfiguration, dtype: String, shape: [Int], nestedOffset: Float)
+    {
         self.configuration = configuration
         self.dtype = dtype
         self.shape = shape

@@ -21,7 +21,8 @@ struct QuantizationPlan {
     var quantizedParameters: Int { items.reduce(0) { $1.isQuantized ? $0 + $1.count : $0 } }
 
     init(source: any Checkpoint, options: QuantizeOptions) throws {
-        if let quantization = source.configuration["quantization_config"], !quantization.isNull {
+        let quantization = source.configuration["quantization_config"] ?? .null
+        if !quantization.isNull || (source as? HuggingFaceFolder)?.isQuantized == true {
             throw LorikeetError(
                 .unsupported, source.path, "the source is quantized already",
                 advice: "Quantize the unquantized model: quantizing twice loses twice.")

@@ -62,6 +62,7 @@ public struct QuantizeReport: Sendable, Equatable {
 ///   - tokenizerFiles: tokenizer.json and others by name, for a source that has no such files.
 ///   - shardLimit: bytes of tensors after which another file begins, transformers' 5 GB by default.
 ///   - progress: called after every tensor.
+/// - Returns: what was done.
 /// - Throws: `.unsupported` for a quantized source, `.malformed` for one with NaN or infinity,
 ///   `.exists`, `.io`.
 @discardableResult
@@ -74,7 +75,8 @@ public func quantize(
     let plan = try QuantizationPlan(source: source, options: options)
     var report = QuantizeReport(
         parameters: plan.parameters, quantizedParameters: plan.quantizedParameters,
-        bitsPerParameter: 0, inputBytes: try source.weightFileBytes(), outputBytes: 0, seconds: 0)
+        bitsPerParameter: 0, inputBytes: try source.tensorNames.map(source.tensor).fileBytes,
+        outputBytes: 0, seconds: 0)
     var tensorBytes = 0
     try AtomicOutput.folder(at: output, replace: replace) { folder in
         let writer = QuantizedWeightsWriter(plan, source: source, compute: compute)
@@ -99,7 +101,8 @@ private func writeCompanionFiles(
     try AtomicOutput.write(generation, to: "\(folder)/generation_config.json")
     for name in [
         "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "chat_template.json",
-        "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "tokenizer.model",
+        "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
+        "tokenizer.model",
     ] {
         guard let data = try tokenizerFiles[name] ?? source.file(name) else { continue }
         try AtomicOutput.write(data, to: "\(folder)/\(name)")
@@ -109,17 +112,4 @@ private func writeCompanionFiles(
 extension JSON {
     /// As transformers writes its JSON files: indented, with a newline at the end.
     func fileData() -> Data { data(pretty: true) + Data("\n".utf8) }
-}
-
-extension Checkpoint {
-    /// The sizes of the mapped files that the weights lie in.
-    func weightFileBytes() throws -> Int {
-        var files: [ObjectIdentifier: Int] = [:]
-        for name in tensorNames {
-            let tensor = try tensor(name)
-            guard let file = tensor.owner as? MappedFile else { continue }
-            files[ObjectIdentifier(file)] = file.bytes.count
-        }
-        return files.values.reduce(0, +)
-    }
 }

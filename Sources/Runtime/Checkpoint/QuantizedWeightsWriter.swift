@@ -7,8 +7,8 @@ final class QuantizedWeightsWriter {
     private let plan: QuantizationPlan
     private let source: any Checkpoint
     private let compute: Compute
-    /// One source tensor as fp32, [largest]; the pages of a smaller one are never touched.
-    private let scratch: Buffer<Float>
+    /// One source tensor as fp32; grows to the largest that passes through it.
+    private var scratch = Buffer<Float>(0)
     /// Bytes of the files written.
     private(set) var fileBytes = 0
 
@@ -16,7 +16,6 @@ final class QuantizedWeightsWriter {
         self.plan = plan
         self.source = source
         self.compute = compute
-        scratch = Buffer(plan.items.map(\.count).max() ?? 0)
     }
 
     /// Writes model.safetensors, or shards and their index.
@@ -36,7 +35,8 @@ final class QuantizedWeightsWriter {
             let variable = shard.compactMap(\.parts.quantState)
             try SafetensorsWriter.write(
                 to: path, shard.flatMap(\.parts.tensors),
-                variable: Dictionary(uniqueKeysWithValues: variable.map { ($0, Self.quantStateLimit) })
+                variable: Dictionary(
+                    uniqueKeysWithValues: variable.map { ($0, Self.quantStateLimit) })
             ) { file in
                 for (item, parts) in shard {
                     tensorBytes += try write(item, to: file)
@@ -130,7 +130,7 @@ final class QuantizedWeightsWriter {
     /// Writes all parts of one tensor; returns their bytes.
     private func write(_ item: QuantizationPlan.Item, to file: SafetensorsWriter) throws -> Int {
         if !item.isQuantized { return try writeFloats(item, to: file) }
-        try source.floats(item.name, into: scratch.pointer)
+        try readFloats(item)
         let tensor = QuantizedTensor(
             quantizing: UnsafeBufferPointer(start: scratch.pointer, count: item.count),
             shape: item.shape, configuration: plan.options.configuration, on: compute)
@@ -160,13 +160,15 @@ final class QuantizedWeightsWriter {
         return bytes + packed.count
     }
 
-    private func writeFloats(_ item: QuantizationPlan.Item, to file: SafetensorsWriter) throws -> Int {
+    private func writeFloats(
+        _ item: QuantizationPlan.Item, to file: SafetensorsWriter
+    ) throws -> Int {
         let stored = try source.tensor(item.name)
         if source is HuggingFaceFolder, stored.type == plan.dtype {
             try file.write(stored.bytes, as: item.name)
             return stored.bytes.count
         }
-        try source.floats(item.name, into: scratch.pointer)
+        try readFloats(item)
         if plan.dtype == .f32 {
             let floats = UnsafeBufferPointer(start: scratch.pointer, count: item.count)
             try file.write(UnsafeRawBufferPointer(floats), as: item.name)
@@ -178,6 +180,11 @@ final class QuantizedWeightsWriter {
         convert?(scratch.pointer, item.count, halves.pointer)
         try file.write(halves, as: item.name)
         return item.count * 2
+    }
+
+    private func readFloats(_ item: QuantizationPlan.Item) throws {
+        if scratch.count < item.count { scratch = Buffer(item.count) }
+        try source.floats(item.name, into: scratch.pointer)
     }
 
     /// NaN or infinity in a weight leaves a scale, and so their mean, not finite.

@@ -66,7 +66,8 @@ public final class SafetensorsWriter {
         self.output = output
         self.metadata = .object(
             OrderedDictionary(
-                uniqueKeysWithValues: metadata.sorted { $0.key < $1.key }.map { ($0, .string($1)) }))
+                uniqueKeysWithValues: metadata.sorted { $0.key < $1.key }.map { ($0, .string($1)) })
+        )
         self.tensors = tensors.sorted {
             $0.type == $1.type
                 ? $0.name.utf8.lexicographicallyPrecedes($1.name.utf8)
@@ -145,8 +146,8 @@ extension TensorType {
     /// The place among the types, which the official library sorts by, largest first.
     fileprivate var safetensorsRank: Int {
         let ascending: [TensorType] = [
-            .bool, .f4, .f6e2m3, .f6e3m2, .u8, .i8, .f8e5m2, .f8e4m3, .f8e5m2fnuz, .f8e4m3fnuz,
-            .f8e8m0, .i16, .u16, .f16, .bf16, .i32, .u32, .f32, .c64, .f64, .i64, .u64,
+            .bool, .f4, .f6e2m3, .f6e3m2, .u8, .i8, .f8e5m2, .f8e4m3, .f8e8m0, .f8e4m3fnuz,
+            .f8e5m2fnuz, .i16, .u16, .f16, .bf16, .i32, .u32, .f32, .c64, .f64, .i64, .u64,
         ]
         return ascending.firstIndex(of: self) ?? -1
     }

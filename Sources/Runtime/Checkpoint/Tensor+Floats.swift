@@ -8,7 +8,7 @@ extension Tensor {
     ///   - output: `count` elements.
     ///   - path: the file, for the error.
     /// - Throws: `.unsupported` for a type that holds no floats.
-    func floats(into output: UnsafeMutablePointer<Float>, path: String) throws {
+    public func floats(into output: UnsafeMutablePointer<Float>, path: String) throws {
         guard let source = bytes.baseAddress, count > 0 else { return }
         switch type {
         case .f32:

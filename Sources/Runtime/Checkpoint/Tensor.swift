@@ -15,7 +15,8 @@ public struct Tensor: @unchecked Sendable {
 
     /// Creates a view of `bytes`.
     public init(
-        name: String, type: TensorType, shape: [Int], bytes: UnsafeRawBufferPointer, owner: AnyObject
+        name: String, type: TensorType, shape: [Int], bytes: UnsafeRawBufferPointer,
+        owner: AnyObject
     ) {
         self.name = name
         self.type = type
@@ -26,4 +27,14 @@ public struct Tensor: @unchecked Sendable {
 
     /// The number of elements.
     public var count: Int { shape.reduce(1, *) }
+}
+
+extension [Tensor] {
+    /// The bytes of all files that the tensors lie in.
+    var fileBytes: Int {
+        let files = compactMap { $0.owner as? MappedFile }
+        return Dictionary(files.map { (ObjectIdentifier($0), $0.bytes.count) }) { first, _ in first
+        }
+        .values.reduce(0, +)
+    }
 }

@@ -99,7 +99,8 @@ public enum TensorType: String, Sendable, CaseIterable {
     /// The bytes of a tensor of `shape`; nil when that overflows or cuts a block.
     public func byteCount(of shape: [Int]) -> Int? {
         guard let count = elementCount(of: shape), count % block.elements == 0 else { return nil }
-        let (bytes, overflow) = (count / block.elements).multipliedReportingOverflow(by: block.bytes)
+        let (bytes, overflow) = (count / block.elements).multipliedReportingOverflow(
+            by: block.bytes)
         return overflow ? nil : bytes
     }
 }
