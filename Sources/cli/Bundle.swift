@@ -1,5 +1,5 @@
-import ArgumentParser
-import LorikeetAdapters
+public import ArgumentParser
+public import LorikeetAdapters
 import LorikeetRuntime
 
 /// `lorikeet bundle pack|unpack|inspect|verify`
@@ -118,4 +118,4 @@ private func report(_ manifest: BundleManifest, _ path: String, _ common: Common
             + "\(manifest.modules) modules, SHA-256 \(manifest.digest.prefix(12))…")
 }
 
-extension FactorType: @retroactive ExpressibleByArgument {}
+extension FactorType: ExpressibleByArgument {}

@@ -1,4 +1,5 @@
 import ArgumentParser
+import LorikeetAdapters
 import LorikeetRuntime
 
 /// `lorikeet logits --model DIR --tokens 1,2,3 --output F.safetensors`
@@ -26,14 +27,20 @@ struct Logits: ParsableCommand {
             return id
         }
         try AtomicOutput.requireAbsent(output, unless: outputOptions.force)
-        let (model, adapter) = try model.load(common)
-        let pass = InferencePass(model: model.model, compute: model.compute)
-        let cache = KVCache(model.model.configuration, capacity: max(ids.count, 1))
+        // Ids come in and logits go out: a folder without a tokenizer will do.
+        let checkpoint = try Checkpoints.open(model.model)
+        let model = try LlamaModel(checkpoint: checkpoint)
+        let adapter = try Adapters.sum(
+            self.model.adapter, for: model.configuration, of: checkpoint)
+        let pass = InferencePass(model: model, compute: common.compute())
+        let cache = KVCache(model.configuration, capacity: max(ids.count, 1))
         let logits = try pass.forward(ids, cache: cache, adapter: adapter, logits: .all)
-        let vocabulary = model.model.configuration.vocabularySize
-        try SafetensorsWriter.write(
-            [("logits", .f32, [ids.count, vocabulary], UnsafeRawBufferPointer(logits))], to: output)
-        let shape: JSON = [.int(ids.count), .int(vocabulary)]
+        let tensor = TensorDescription(
+            name: "logits", type: .f32, shape: [ids.count, model.configuration.vocabularySize])
+        try SafetensorsWriter.write(to: output, [tensor]) {
+            try $0.write(UnsafeRawBufferPointer(logits), as: tensor.name)
+        }
+        let shape = JSON.array(tensor.shape.map { .int($0) })
         if common.json {
             Terminal.print(["output": .string(output), "shape": shape])
         } else {

@@ -1,6 +1,6 @@
-import ArgumentParser
+public import ArgumentParser
 import Foundation
-import LorikeetQuant
+public import LorikeetQuant
 import LorikeetRuntime
 
 /// `lorikeet quantize SOURCE --output DIR`
@@ -84,7 +84,7 @@ struct Quantize: ParsableCommand {
     }
 }
 
-extension QuantizationFormat: @retroactive ExpressibleByArgument {}
+extension QuantizationFormat: ExpressibleByArgument {}
 
 extension QuantizeReport {
     fileprivate func json(peakMemoryBytes: Int) -> JSON {

@@ -1,6 +1,6 @@
-import ArgumentParser
+public import ArgumentParser
 import Foundation
-import LorikeetAdapters
+public import LorikeetAdapters
 import LorikeetRuntime
 
 /// `lorikeet train --model DIR --data FILE.jsonl --output DIR`
@@ -170,8 +170,8 @@ struct Train: ParsableCommand {
     }
 }
 
-extension MethodName: @retroactive ExpressibleByArgument {}
-extension LearningRateSchedule: @retroactive ExpressibleByArgument {}
+extension MethodName: ExpressibleByArgument {}
+extension LearningRateSchedule: ExpressibleByArgument {}
 
 extension FineTuning.Report {
     fileprivate func json(peakMemoryBytes: Int) -> JSON {

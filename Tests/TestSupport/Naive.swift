@@ -17,7 +17,7 @@ public enum Naive {
         }
     }
 
-    /// silu(gate) ⊙ up
+    /// silu(gate) ⊙ up.
     public static func swiglu(gate: [Double], up: [Double]) -> [Double] {
         zip(gate, up).map { g, u in g / (1 + exp(-g)) * u }
     }
@@ -43,10 +43,9 @@ public enum Naive {
 
     /// Causal attention of rows of these lengths, laid end to end.
     ///
-    /// - Parameters:
-    ///   - q: [rows, heads · headSize]
-    ///   - k: [rows, keyValueHeads · headSize]
-    ///   - v: [rows, keyValueHeads · headSize]
+    /// - q: [rows, heads · headSize]
+    /// - k: [rows, keyValueHeads · headSize]
+    /// - v: [rows, keyValueHeads · headSize]
     public static func attention(
         q: [Double], k: [Double], v: [Double], lengths: [Int], heads: Int, keyValueHeads: Int,
         headSize: Int

@@ -76,7 +76,7 @@ public struct FineTuning: Sendable {
         let longest = rows.rows.map(\.inputIDs.count).max() ?? 0
         let pass = TrainingPass(
             model: model.model, compute: model.compute,
-            maximumTokens: min(options.training.batchSize, rows.rows.count) * longest,
+            maximumTokens: options.training.batchSize * longest,
             recomputesBlocks: options.recomputesBlocks)
 
         let name = (output as NSString).lastPathComponent
@@ -114,14 +114,8 @@ public struct FineTuning: Sendable {
 
     private func start(over model: LanguageModel) throws -> TrainableAdapter {
         let configuration = model.model.configuration
-        let shapes = (0..<configuration.layerCount).flatMap { layer in
-            options.targetModules.map { module in
-                let (output, input) = module.shape(in: configuration)
-                return TrainableAdapter.Shape(
-                    path: ModulePath(layer: layer, module: module), inputSize: input,
-                    outputSize: output)
-            }
-        }
+        let shapes = TrainableAdapter.Shape.shapes(
+            of: options.targetModules, in: configuration)
         let scale = options.training.method.scale(rank: options.rank, alpha: alpha)
         guard let path = options.initialAdapter else {
             return TrainableAdapter(

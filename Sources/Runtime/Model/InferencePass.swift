@@ -48,9 +48,8 @@ public final class InferencePass {
 
     /// Appends `tokens` to the sequence in `cache` and returns logits.
     ///
-    /// - Parameters:
-    ///   - tokens: at least one; what follows the `cache.count` tokens already there.
-    ///   - adapter: its low-rank terms, or nil for the base alone.
+    /// - tokens: at least one; what follows the `cache.count` tokens already there.
+    /// - adapter: its low-rank terms, or nil for the base alone.
     /// - Returns: [1 or tokens, vocabulary], valid until the next call.
     /// - Throws: `LorikeetError` for a token outside the vocabulary or a sequence past the cache's
     ///   capacity; the cache is then as it was.

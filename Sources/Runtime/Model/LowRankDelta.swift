@@ -2,11 +2,11 @@ public import LorikeetQuant
 
 /// The low-rank term of one linear layer: y += scale · B (A x), PEFT's convention.
 public struct LowRankDelta: Sendable {
-    /// `lora_A` [rank, in]
+    /// `lora_A` [rank, in].
     public let a: Buffer<Float>
-    /// `lora_B` [out, rank]
+    /// `lora_B` [out, rank].
     public let b: Buffer<Float>
-    /// r
+    /// r.
     public let rank: Int
     /// alpha / r, or alpha / √r for rsLoRA.
     public let scale: Float

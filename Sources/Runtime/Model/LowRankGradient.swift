@@ -4,9 +4,9 @@ public import LorikeetQuant
 ///
 /// A backward pass adds to what is there; whoever steps zeroes them.
 public struct LowRankGradient: Sendable {
-    /// The gradient of `lora_A`, [rank, in].
+    /// d loss / d `lora_A` [rank, in].
     public let a: Buffer<Float>
-    /// The gradient of `lora_B`, [out, rank].
+    /// d loss / d `lora_B` [out, rank].
     public let b: Buffer<Float>
 
     /// Wraps two buffers.

@@ -63,6 +63,8 @@ import Testing
         expect(shares(20_000) { $0.topP = 0.7 }, [2.0 / 3, 1.0 / 3, 0, 0, 0])
         expect(shares(20_000) { $0.topP = 0.8 }, [4.0 / 7, 2.0 / 7, 1.0 / 7, 0, 0])
         expect(shares(2_000) { $0.topP = 0.001 }, [1, 0, 0, 0, 0])
+        // The two least likely tokens are never sorted here, and yet count in the whole.
+        expect(shares(20_000) { $0.topP = 0.55 }, [2.0 / 3, 1.0 / 3, 0, 0, 0])
     }
 
     @Test func `top-p counts what top-k left`() {

@@ -5,15 +5,15 @@ import LorikeetQuant
 /// Normalized inputs, the feed-forward layer's product and the attention probabilities are computed
 /// again: each costs less time than the memory it would hold.
 package final class BlockActivations {
-    /// Rotated queries [tokens, heads · headSize]
+    /// Rotated queries [tokens, heads · headSize].
     let q: Buffer<Float>
-    /// Rotated keys [tokens, keyValueHeads · headSize]
+    /// Rotated keys [tokens, keyValueHeads · headSize].
     let k: Buffer<Float>
-    /// Values [tokens, keyValueHeads · headSize]
+    /// Values [tokens, keyValueHeads · headSize].
     let v: Buffer<Float>
-    /// Attention's result before its output projection [tokens, heads · headSize]
+    /// Attention's result before its output projection [tokens, heads · headSize].
     let attended: Buffer<Float>
-    /// The residual stream between attention and feed-forward [tokens, hidden]
+    /// The residual stream between attention and feed-forward [tokens, hidden].
     let middle: Buffer<Float>
     /// [tokens, intermediate]; the backward pass leaves its gradient there.
     let gate: Buffer<Float>
@@ -33,8 +33,8 @@ package final class BlockActivations {
 }
 
 extension ModelConfiguration {
-    /// heads · headSize
+    /// heads · headSize.
     package var queryWidth: Int { headCount * headSize }
-    /// keyValueHeads · headSize
+    /// keyValueHeads · headSize.
     package var keyWidth: Int { keyValueHeadCount * headSize }
 }

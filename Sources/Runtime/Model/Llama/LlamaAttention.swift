@@ -4,13 +4,13 @@ import LorikeetQuant
 package struct LlamaAttention: Sendable {
     /// Before the projections.
     let norm: RMSNorm
-    /// [heads · headSize, hidden]
+    /// [heads · headSize, hidden].
     let query: Linear
-    /// [keyValueHeads · headSize, hidden]
+    /// [keyValueHeads · headSize, hidden].
     let key: Linear
-    /// [keyValueHeads · headSize, hidden]
+    /// [keyValueHeads · headSize, hidden].
     let value: Linear
-    /// [hidden, heads · headSize]
+    /// [hidden, heads · headSize].
     let output: Linear
     private let attention: Attention
 
@@ -28,10 +28,9 @@ package struct LlamaAttention: Sendable {
             headSize: configuration.headSize)
     }
 
-    /// - Parameters:
-    ///   - x: [tokens, hidden]
-    ///   - middle: [tokens, hidden]; may be `x`.
-    ///   - kept: receives q, k, v and the attention's result.
+    /// - x: [tokens, hidden]
+    /// - middle: [tokens, hidden]; may be `x`.
+    /// - kept: receives q, k, v and the attention's result.
     func forward(
         _ x: UnsafePointer<Float>, into middle: UnsafeMutablePointer<Float>,
         keeping kept: BlockActivations, pass: ForwardContext
@@ -53,10 +52,9 @@ package struct LlamaAttention: Sendable {
 
     /// Adds the factors' gradients, and turns the gradient of `middle` into that of `x`.
     ///
-    /// - Parameters:
-    ///   - d: the gradient of `middle`, becomes that of `x` if `propagates` [tokens, hidden].
-    ///   - x: the sublayer's input [tokens, hidden].
-    ///   - propagates: false where nothing below learns.
+    /// - d: the gradient of `middle`, becomes that of `x` if `propagates` [tokens, hidden].
+    /// - x: the sublayer's input [tokens, hidden].
+    /// - propagates: false where nothing below learns.
     func backward(
         _ d: UnsafeMutablePointer<Float>, x: UnsafePointer<Float>, kept: BlockActivations,
         propagates: Bool, pass: BackwardContext

@@ -26,10 +26,9 @@ package struct LlamaBlock: Sendable {
         }
     }
 
-    /// - Parameters:
-    ///   - x: [tokens, hidden]
-    ///   - output: [tokens, hidden]; may be `x`.
-    ///   - kept: what `backward` will need.
+    /// - x: [tokens, hidden]
+    /// - output: [tokens, hidden]; may be `x`.
+    /// - kept: what `backward` will need.
     func forward(
         _ x: UnsafePointer<Float>, into output: UnsafeMutablePointer<Float>,
         keeping kept: BlockActivations, pass: ForwardContext
@@ -41,9 +40,8 @@ package struct LlamaBlock: Sendable {
 
     /// Adds the factors' gradients, and turns the gradient of the output into that of `x`.
     ///
-    /// - Parameters:
-    ///   - d: the gradient of the output, becomes that of `x` if `propagates` [tokens, hidden].
-    ///   - propagates: false in the lowest block that learns: nothing below wants the gradient.
+    /// - d: the gradient of the output, becomes that of `x` if `propagates` [tokens, hidden].
+    /// - propagates: false in the lowest block that learns: nothing below wants the gradient.
     func backward(
         _ d: UnsafeMutablePointer<Float>, x: UnsafePointer<Float>, kept: BlockActivations,
         propagates: Bool, pass: BackwardContext
@@ -58,9 +56,9 @@ package struct LlamaBlock: Sendable {
 
 /// The residual stream's addition; its backward pass is the identity on both branches.
 enum Residual {
-    /// z = x + y
+    /// z = x + y.
     ///
-    /// - Parameter z: [count]; may be `x`.
+    /// - z: [count]; may be `x`.
     static func add(
         _ x: UnsafePointer<Float>, _ y: UnsafePointer<Float>, count: Int,
         into z: UnsafeMutablePointer<Float>, on compute: Compute

@@ -4,11 +4,11 @@ import LorikeetQuant
 package struct LlamaFeedForward: Sendable {
     /// Before the projections.
     let norm: RMSNorm
-    /// [intermediate, hidden]
+    /// [intermediate, hidden].
     let gate: Linear
-    /// [intermediate, hidden]
+    /// [intermediate, hidden].
     let up: Linear
-    /// [hidden, intermediate]
+    /// [hidden, intermediate].
     let down: Linear
 
     init(configuration: ModelConfiguration, reader: LlamaReader, layer: Int) throws {
@@ -19,10 +19,9 @@ package struct LlamaFeedForward: Sendable {
         down = try reader.linear(layer, .down, rows: C, columns: I)
     }
 
-    /// - Parameters:
-    ///   - x: [tokens, hidden]
-    ///   - output: [tokens, hidden]; may be `x`.
-    ///   - kept: receives gate and up.
+    /// - x: [tokens, hidden]
+    /// - output: [tokens, hidden]; may be `x`.
+    /// - kept: receives gate and up.
     func forward(
         _ x: UnsafePointer<Float>, into output: UnsafeMutablePointer<Float>,
         keeping kept: BlockActivations, pass: ForwardContext
@@ -42,11 +41,10 @@ package struct LlamaFeedForward: Sendable {
 
     /// Adds the factors' gradients, and turns the gradient of the output into that of `x`.
     ///
-    /// - Parameters:
-    ///   - d: the gradient of the output, becomes that of `x` if `propagates` [tokens, hidden].
-    ///   - x: the sublayer's input [tokens, hidden].
-    ///   - kept: gate and up, which become their gradients.
-    ///   - propagates: false where nothing below learns.
+    /// - d: the gradient of the output, becomes that of `x` if `propagates` [tokens, hidden].
+    /// - x: the sublayer's input [tokens, hidden].
+    /// - kept: gate and up, which become their gradients.
+    /// - propagates: false where nothing below learns.
     func backward(
         _ d: UnsafeMutablePointer<Float>, x: UnsafePointer<Float>, kept: BlockActivations,
         propagates: Bool, pass: BackwardContext

@@ -2,13 +2,13 @@ import LorikeetQuant
 
 /// Memory that every block of a forward pass uses in turn.
 package final class ForwardScratch {
-    /// A sublayer's normalized input, then its result [tokens, hidden]
+    /// A sublayer's normalized input, then its result [tokens, hidden].
     let normed: Buffer<Float>
-    /// The normalization's 1 / rms [tokens]
+    /// The normalization's 1 / rms [tokens].
     let inverseRMS: Buffer<Float>
-    /// silu(gate) ⊙ up [tokens, intermediate]
+    /// silu(gate) ⊙ up [tokens, intermediate].
     let h: Buffer<Float>
-    /// Every row's position in its sequence [tokens]
+    /// Every row's position in its sequence [tokens].
     let positions: Buffer<Int32>
     /// Between a low-rank term's two factors.
     let lowRank: LowRankScratch
@@ -48,17 +48,17 @@ package final class ForwardScratch {
 
 /// Memory that every block of a backward pass uses in turn.
 package final class BackwardScratch {
-    /// Gradient of a sublayer's normalized input [tokens, hidden]
+    /// Gradient of a sublayer's normalized input [tokens, hidden].
     let dNormed: Buffer<Float>
-    /// Gradient of silu(gate) ⊙ up [tokens, intermediate]
+    /// Gradient of silu(gate) ⊙ up [tokens, intermediate].
     let dh: Buffer<Float>
-    /// Gradient of attention's result [tokens, heads · headSize]
+    /// Gradient of attention's result [tokens, heads · headSize].
     let dAttended: Buffer<Float>
-    /// Gradient of the queries [tokens, heads · headSize]
+    /// Gradient of the queries [tokens, heads · headSize].
     let dq: Buffer<Float>
-    /// Gradient of the keys [tokens, keyValueHeads · headSize]
+    /// Gradient of the keys [tokens, keyValueHeads · headSize].
     let dk: Buffer<Float>
-    /// Gradient of the values [tokens, keyValueHeads · headSize]
+    /// Gradient of the values [tokens, keyValueHeads · headSize].
     let dv: Buffer<Float>
 
     /// Allocates for batches of up to `tokens` rows.

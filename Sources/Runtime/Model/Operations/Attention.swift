@@ -12,9 +12,9 @@ package struct AttentionSpan {
     package var count: Int
     /// How many positions precede its first row.
     package var past: Int
-    /// Rotated keys [past + count, keyValueHeads · headSize]
+    /// Rotated keys [past + count, keyValueHeads · headSize].
     package var keys: UnsafePointer<Float>
-    /// Values [past + count, keyValueHeads · headSize]
+    /// Values [past + count, keyValueHeads · headSize].
     package var values: UnsafePointer<Float>
 
     /// Creates a span.
@@ -30,7 +30,7 @@ package struct AttentionSpan {
     }
 }
 
-/// Causal attention with grouped keys and values (Ainslie et al. 2023).
+/// Causal attention with grouped keys and values (Ainslie and others, 2023).
 ///
 /// Query head h reads key head h / (heads / keyValueHeads). Probabilities are never kept: the backward
 /// pass computes them again, a tile of queries at a time.
@@ -63,10 +63,9 @@ package struct Attention: Sendable {
 
     /// oᵢ = Σⱼ pᵢⱼ vⱼ, pᵢ = softmax(qᵢ · kⱼ / √headSize) over j ≤ past + i.
     ///
-    /// - Parameters:
-    ///   - q: rotated queries [rows, heads · headSize]
-    ///   - o: [rows, heads · headSize]
-    ///   - scratch: one a thread, `scratchCount(keys:)` of the longest span.
+    /// - q: rotated queries [rows, heads · headSize]
+    /// - o: [rows, heads · headSize]
+    /// - scratch: one a thread, `scratchCount(keys:)` of the longest span.
     package func forward(
         _ spans: [AttentionSpan], q: UnsafePointer<Float>, into o: UnsafeMutablePointer<Float>,
         scratch: [Buffer<Float>], on compute: Compute
@@ -87,11 +86,10 @@ package struct Attention: Sendable {
     /// From pᵢ recomputed and dpᵢⱼ = doᵢ · vⱼ: dsᵢⱼ = pᵢⱼ (dpᵢⱼ − Σₗ pᵢₗ dpᵢₗ) / √headSize, then
     /// dqᵢ = Σⱼ dsᵢⱼ kⱼ, dkⱼ += Σᵢ dsᵢⱼ qᵢ, dvⱼ += Σᵢ pᵢⱼ doᵢ.
     ///
-    /// - Parameters:
-    ///   - spans: whole rows (`past` 0) whose keys and values lie at their rows in the batch.
-    ///   - dOut: do [rows, heads · headSize]
-    ///   - q: [rows, heads · headSize]; `dq` likewise, and may be `dOut`'s neighbour but not itself.
-    ///   - dk: [rows, keyValueHeads · headSize], overwritten; `dv` likewise.
+    /// - spans: whole rows (`past` 0) whose keys and values lie at their rows in the batch.
+    /// - dOut: do [rows, heads · headSize]
+    /// - q: [rows, heads · headSize]; `dq` likewise, and may be `dOut`'s neighbour but not itself.
+    /// - dk: [rows, keyValueHeads · headSize], overwritten; `dv` likewise.
     package func backward(
         _ spans: [AttentionSpan], dOut: UnsafePointer<Float>, q: UnsafePointer<Float>,
         dq: UnsafeMutablePointer<Float>, dk: UnsafeMutablePointer<Float>,

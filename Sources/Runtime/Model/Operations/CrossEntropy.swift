@@ -31,7 +31,7 @@ package final class CrossEntropy {
 
     /// Creates the operation over the output projection [vocabulary, width].
     ///
-    /// - Parameter chunk: positions at a time; nil for as many as keep the logits under 16 MiB.
+    /// - chunk: positions at a time; nil for as many as keep the logits under 16 MiB.
     package init(output: WeightMatrix, chunk: Int? = nil) {
         self.output = output
         self.chunk = chunk ?? min(256, max(16, 4 << 20 / output.rows))
@@ -43,7 +43,7 @@ package final class CrossEntropy {
 
     /// −log pₜ of each target, p = softmax(W h); `each` gets the target's index and its loss, in order.
     ///
-    /// - Parameter h: [rows, width]
+    /// - h: [rows, width]
     package func forward(
         _ h: UnsafePointer<Float>, targets: [Target], on compute: Compute,
         each: (Int, Float) -> Void
@@ -57,9 +57,8 @@ package final class CrossEntropy {
 
     /// Returns Σ −log pₜ, and writes dh = lossScale · Wᵀ (p − 1ₜ) at the targets' rows, zero elsewhere.
     ///
-    /// - Parameters:
-    ///   - h: [rows, width]
-    ///   - dh: [rows, width]
+    /// - h: [rows, width]
+    /// - dh: [rows, width]
     package func forwardBackward(
         _ h: UnsafePointer<Float>, rows: Int, targets: [Target], lossScale: Float,
         into dh: UnsafeMutablePointer<Float>, on compute: Compute

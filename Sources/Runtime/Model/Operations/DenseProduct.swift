@@ -15,12 +15,11 @@ package enum DenseProduct {
 
     /// C = α op(A) op(B) + β C on the calling thread.
     ///
-    /// - Parameters:
-    ///   - rows: m; op(A) is [m, k] and C is [m, n].
-    ///   - columns: n; op(B) is [k, n].
-    ///   - inner: k
-    ///   - lda: floats between two rows of A as it lies; `ldb` and `ldc` likewise.
-    ///   - beta: 0 overwrites C, whatever it held.
+    /// - rows: m; op(A) is [m, k] and C is [m, n].
+    /// - columns: n; op(B) is [k, n].
+    /// - inner: k
+    /// - lda: floats between two rows of A as it lies; `ldb` and `ldc` likewise.
+    /// - beta: 0 overwrites C, whatever it held.
     package static func multiply(
         rows: Int, columns: Int, inner: Int, alpha: Float = 1,
         _ a: UnsafePointer<Float>, _ formA: Form = .plain, lda: Int,

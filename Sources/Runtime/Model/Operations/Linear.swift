@@ -2,7 +2,7 @@ package import LorikeetQuant
 
 /// A frozen linear layer that may carry a low-rank term: y = W x + s B (A x).
 package struct Linear: Sendable {
-    /// W [out, in]
+    /// W [out, in].
     package let weight: WeightMatrix
 
     /// Creates the layer.
@@ -10,10 +10,9 @@ package struct Linear: Sendable {
 
     /// Y = X Wᵀ + s U Bᵀ, U = X Aᵀ.
     ///
-    /// - Parameters:
-    ///   - x: [count, in]
-    ///   - y: [count, out]
-    ///   - scratch: room for U [count, rank].
+    /// - x: [count, in]
+    /// - y: [count, out]
+    /// - scratch: room for U [count, rank].
     package func forward(
         _ x: UnsafePointer<Float>, count: Int, delta: LowRankDelta?,
         into y: UnsafeMutablePointer<Float>, scratch: LowRankScratch, on compute: Compute
@@ -37,13 +36,12 @@ package struct Linear: Sendable {
     ///
     /// s' is s: the loss's own scale is in dY already.
     ///
-    /// - Parameters:
-    ///   - dy: [count, out]
-    ///   - x: the forward pass's input [count, in].
-    ///   - gradient: where dA and dB are added, or nil for factors that do not learn.
-    ///   - dx: [count, in], or nil where nothing below learns.
-    ///   - accumulate: whether `dx` is added to, or overwritten.
-    ///   - scratch: room for U and V [count, rank].
+    /// - dy: [count, out]
+    /// - x: the forward pass's input [count, in].
+    /// - gradient: where dA and dB are added, or nil for factors that do not learn.
+    /// - dx: [count, in], or nil where nothing below learns.
+    /// - accumulate: whether `dx` is added to, or overwritten.
+    /// - scratch: room for U and V [count, rank].
     package func backward(
         _ dy: UnsafePointer<Float>, x: UnsafePointer<Float>, count: Int, delta: LowRankDelta?,
         gradient: LowRankGradient?, into dx: UnsafeMutablePointer<Float>?, accumulate: Bool,
@@ -90,7 +88,8 @@ package struct Linear: Sendable {
 
     private func check(_ delta: LowRankDelta) {
         precondition(
-            delta.a.count == delta.rank * weight.columns && delta.b.count == delta.rank * weight.rows,
+            delta.a.count == delta.rank * weight.columns
+                && delta.b.count == delta.rank * weight.rows,
             "factors of \(delta.a.count) and \(delta.b.count) at rank \(delta.rank) over \(weight.rows) × \(weight.columns)"
         )
     }

@@ -3,7 +3,7 @@ import QuantKernels
 
 /// Root-mean-square normalization with a frozen weight (Zhang & Sennrich 2019).
 package struct RMSNorm: Sendable {
-    /// w [width]
+    /// w [width].
     package let weight: Buffer<Float>
     /// Added to the mean square.
     package let epsilon: Float
@@ -16,10 +16,9 @@ package struct RMSNorm: Sendable {
 
     /// y = ρ x ⊙ w, ρ = 1 / √(mean(x²) + ε), a row at a time.
     ///
-    /// - Parameters:
-    ///   - x: [count, width]
-    ///   - y: [count, width]; may be `x`.
-    ///   - inverseRMS: ρ [count], for the backward pass.
+    /// - x: [count, width]
+    /// - y: [count, width]; may be `x`.
+    /// - inverseRMS: ρ [count], for the backward pass.
     package func forward(
         _ x: UnsafePointer<Float>, count: Int, into y: UnsafeMutablePointer<Float>,
         inverseRMS: UnsafeMutablePointer<Float>, on compute: Compute
@@ -35,11 +34,10 @@ package struct RMSNorm: Sendable {
 
     /// dx += ρ g − x ρ³ (g · x) / width, with g = dy ⊙ w.
     ///
-    /// - Parameters:
-    ///   - dy: [count, width]; g is left in it.
-    ///   - x: the forward pass's input [count, width].
-    ///   - inverseRMS: ρ [count]
-    ///   - dx: [count, width]
+    /// - dy: [count, width]; g is left in it.
+    /// - x: the forward pass's input [count, width].
+    /// - inverseRMS: ρ [count]
+    /// - dx: [count, width]
     package func backward(
         _ dy: UnsafeMutablePointer<Float>, x: UnsafePointer<Float>,
         inverseRMS: UnsafePointer<Float>, count: Int, addingTo dx: UnsafeMutablePointer<Float>,

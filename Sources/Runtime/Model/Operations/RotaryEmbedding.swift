@@ -6,7 +6,7 @@ import Glibc
 import Musl
 #endif
 
-/// Rotary position embedding (Su et al. 2021) in Hugging Face's layout: a head's component i turns
+/// Rotary position embedding (Su and others, 2021) in Hugging Face's layout: a head's component i turns
 /// with component i + headSize / 2.
 package struct RotaryEmbedding: Sendable {
     /// How many positions are tabulated.
@@ -63,9 +63,8 @@ package struct RotaryEmbedding: Sendable {
 
     /// (x₁, x₂) ← (x₁ cos φ − x₂ sin φ, x₂ cos φ + x₁ sin φ), φ = position · ω, in place.
     ///
-    /// - Parameters:
-    ///   - x: [count, heads · headSize]
-    ///   - positions: [count]
+    /// - x: [count, heads · headSize]
+    /// - positions: [count]
     package func forward(
         _ x: UnsafeMutablePointer<Float>, heads: Int, positions: UnsafePointer<Int32>, count: Int,
         on compute: Compute
@@ -75,9 +74,8 @@ package struct RotaryEmbedding: Sendable {
 
     /// dx of a rotation by φ is dy rotated by −φ, in place.
     ///
-    /// - Parameters:
-    ///   - dx: holds dy, [count, heads · headSize].
-    ///   - positions: [count]
+    /// - dx: holds dy, [count, heads · headSize].
+    /// - positions: [count]
     package func backward(
         _ dx: UnsafeMutablePointer<Float>, heads: Int, positions: UnsafePointer<Int32>, count: Int,
         on compute: Compute

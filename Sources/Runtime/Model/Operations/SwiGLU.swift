@@ -6,12 +6,11 @@ package enum SwiGLU {
     // A thread's slice begins on a cache line of its own.
     private static let grain = 16
 
-    /// h = gate ⊙ σ(gate) ⊙ up
+    /// h = gate ⊙ σ(gate) ⊙ up.
     ///
-    /// - Parameters:
-    ///   - gate: [count]
-    ///   - up: [count]
-    ///   - h: [count]
+    /// - gate: [count]
+    /// - up: [count]
+    /// - h: [count]
     package static func forward(
         gate: UnsafePointer<Float>, up: UnsafePointer<Float>, count: Int,
         into h: UnsafeMutablePointer<Float>, on compute: Compute
@@ -23,10 +22,9 @@ package enum SwiGLU {
 
     /// d gate = dh ⊙ up ⊙ σ(gate) (1 + gate (1 − σ(gate))), d up = dh ⊙ gate ⊙ σ(gate).
     ///
-    /// - Parameters:
-    ///   - dh: [count]
-    ///   - gate: [count]; becomes d gate.
-    ///   - up: [count]; becomes d up.
+    /// - dh: [count]
+    /// - gate: [count]; becomes d gate.
+    /// - up: [count]; becomes d up.
     package static func backward(
         _ dh: UnsafePointer<Float>, gate: UnsafeMutablePointer<Float>,
         up: UnsafeMutablePointer<Float>, count: Int, on compute: Compute
