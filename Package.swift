@@ -75,7 +75,8 @@ let package = Package(
                 "LorikeetQuant", "LorikeetRuntime", "TestSupport",
                 .product(name: "OrderedCollections", package: "swift-collections"),
             ],
-            path: "Tests/RuntimeTests", resources: [.copy("Resources")], swiftSettings: swiftSettings),
+            path: "Tests/RuntimeTests", resources: [.copy("Resources")],
+            swiftSettings: swiftSettings),
         .testTarget(
             name: "AdaptersTests",
             dependencies: ["LorikeetQuant", "LorikeetRuntime", "LorikeetAdapters", "TestSupport"],
