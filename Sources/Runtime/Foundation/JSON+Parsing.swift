@@ -3,7 +3,8 @@ import Foundation
 extension JSON {
     /// Parses one JSON document (RFC 8259), refusing repeated keys and nesting past 512 levels.
     ///
-    /// - Parameter source: the file's path, for the error.
+    /// The error names `source`, the file's path.
+    ///
     /// - Throws: `.malformed` with the byte offset.
     public init(parsing bytes: UnsafeRawBufferPointer, source: String) throws {
         var parser = JSONParser(bytes: bytes, source: source)
@@ -243,7 +244,9 @@ private struct JSONParser {
         if position < bytes.count, bytes[position] | 0x20 == UInt8(ascii: "e") {
             isInteger = false
             position += 1
-            if position < bytes.count, [UInt8(ascii: "+"), UInt8(ascii: "-")].contains(bytes[position]) {
+            if position < bytes.count,
+                [UInt8(ascii: "+"), UInt8(ascii: "-")].contains(bytes[position])
+            {
                 position += 1
             }
             guard digit() != nil else { throw failure("a number without exponent digits") }

@@ -12,13 +12,15 @@ struct TokenizerTests {
             #expect(tokenizer.encode(text, addSpecialTokens: false) == row["bare"]?.ids)
             #expect(spelled(tokenizer.decode(ids)) == spelled(row["decoded"]?.string))
             #expect(
-                spelled(tokenizer.decode(ids, skipSpecialTokens: true)) == spelled(row["read"]?.string))
+                spelled(tokenizer.decode(ids, skipSpecialTokens: true))
+                    == spelled(row["read"]?.string))
         }
         for row in try cases.elements("tokens") {
             let ids = try #require(row["ids"]?.ids)
             #expect(spelled(tokenizer.decode(ids)) == spelled(row["decoded"]?.string), "\(ids)")
             #expect(
-                spelled(tokenizer.decode(ids, skipSpecialTokens: true)) == spelled(row["read"]?.string))
+                spelled(tokenizer.decode(ids, skipSpecialTokens: true))
+                    == spelled(row["read"]?.string))
         }
     }
 
@@ -104,7 +106,8 @@ struct TokenizerTests {
         #expect(tokenizer.beginningOfText == nil)
         try tokenizer.apply(
             configuration: [
-                "bos_token": "<|im_start|>", "eos_token": ["content": "<|im_end|>"], "add_eos_token": true,
+                "bos_token": "<|im_start|>", "eos_token": ["content": "<|im_end|>"],
+                "add_eos_token": true,
             ], source: "tokenizer_config.json")
         #expect(tokenizer.beginningOfText == 1)
         #expect(tokenizer.beginningOfTextToken == "<|im_start|>")
@@ -115,7 +118,12 @@ struct TokenizerTests {
 
     @Test func `tokens that are canonically equivalent stay apart`() throws {
         let tokenizer = try Tokenizer(
-            json: ["model": ["vocab": ["\u{E9}": 0, "e": 1, "\u{301}": 2, "e\u{301}": 3], "merges": ["e \u{301}"]]],
+            json: [
+                "model": [
+                    "vocab": ["\u{E9}": 0, "e": 1, "\u{301}": 2, "e\u{301}": 3],
+                    "merges": ["e \u{301}"],
+                ]
+            ],
             source: "test")
         #expect(tokenizer.encode("\u{E9}e\u{301}") == [0, 3])
         #expect(tokenizer.id(of: "e\u{301}") == 3)

@@ -60,7 +60,9 @@ struct PostProcessor: Sendable {
     }
 
     /// The tokens of a text with the special ones around them.
-    func apply(to ids: [Int32]) -> [Int32] { before.isEmpty && after.isEmpty ? ids : before + ids + after }
+    func apply(to ids: [Int32]) -> [Int32] {
+        before.isEmpty && after.isEmpty ? ids : before + ids + after
+    }
 
     /// The ids that it adds.
     var addedIDs: [Int32] { before + after }
