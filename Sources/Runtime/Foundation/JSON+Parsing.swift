@@ -64,8 +64,8 @@ private struct JSONParser {
         return bytes[position]
     }
 
-    mutating func expect(_ character: Character) throws {
-        guard try peek() == character.asciiValue else { throw failure("expected '\(character)'") }
+    mutating func expect(_ character: Unicode.Scalar) throws {
+        guard try peek() == UInt8(ascii: character) else { throw failure("expected '\(character)'") }
         position += 1
     }
 
@@ -148,7 +148,7 @@ private struct JSONParser {
         while position < bytes.count {
             let byte = bytes[position]
             if byte == UInt8(ascii: "\"") {
-                let text = try utf8(bytes[start..<position])
+                let text = try utf8(UnsafeRawBufferPointer(rebasing: bytes[start..<position]))
                 position += 1
                 return text
             }

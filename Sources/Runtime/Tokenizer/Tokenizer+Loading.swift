@@ -68,7 +68,8 @@ extension Tokenizer {
 
     /// Takes the special tokens' roles from tokenizer_config.json.
     ///
-    /// A configuration that says whether to add them overrides the post-processor, as in transformers.
+    /// Its `add_bos_token` and `add_eos_token` are passed over: beside a tokenizer.json, whose
+    /// post-processor says what is added, transformers does so too.
     public mutating func apply(configuration: JSON, source: String) throws {
         let root = TokenizerSection(json: configuration, path: "", source: source)
         func role(_ key: String) throws -> Int32? {
@@ -84,14 +85,6 @@ extension Tokenizer {
         }
         beginningOfText = try role("bos_token")
         endOfText = try role("eos_token")
-        guard root.section("add_bos_token") != nil || root.section("add_eos_token") != nil else {
-            return
-        }
-        let addsBeginning = try root.bool("add_bos_token", default: false)
-        let addsEnd = try root.bool("add_eos_token", default: false)
-        postProcessor = PostProcessor(
-            before: addsBeginning ? beginningOfText.map { [$0] } ?? [] : [],
-            after: addsEnd ? endOfText.map { [$0] } ?? [] : [])
     }
 }
 

@@ -18,7 +18,7 @@ public struct Tokenizer: Sendable {
     let normalizer: (any Normalizer)?
     let preTokenizer: (any PreTokenizer)?
     let model: any TokenModel
-    var postProcessor: PostProcessor
+    let postProcessor: PostProcessor
     let decodingStages: [any DecodingStage]
 
     /// The token that begins a text, if tokenizer_config.json names one.

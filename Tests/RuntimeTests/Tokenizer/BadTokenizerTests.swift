@@ -119,7 +119,7 @@ struct BadTokenizerTests {
         #expect(error?.code == .notFound)
     }
 
-    @Test(arguments: [["bos_token": "x"], ["eos_token": 5], ["add_bos_token": "yes"]] as [JSON])
+    @Test(arguments: [["bos_token": "x"], ["eos_token": 5], ["bos_token": ["id": 3]]] as [JSON])
     func `a configuration that contradicts the tokenizer is refused`(configuration: JSON) throws {
         var tokenizer = try Tokenizer(json: Self.valid, source: "test")
         #expect(throws: LorikeetError.self) {

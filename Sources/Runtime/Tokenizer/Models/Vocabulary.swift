@@ -1,3 +1,9 @@
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#endif
+
 /// Token texts and their ids, both ways; texts are bytes, so canonically equivalent tokens stay apart.
 struct Vocabulary: Sendable {
     /// All texts, one after the other.
@@ -103,8 +109,9 @@ struct Vocabulary: Sendable {
     private func matches(_ entry: Int, _ text: UnsafeBufferPointer<UInt8>) -> Bool {
         let range = Int(bounds[entry])..<Int(bounds[entry + 1])
         guard range.count == text.count else { return false }
-        return heap.withUnsafeBufferPointer {
-            UnsafeBufferPointer(rebasing: $0[range]).elementsEqual(text)
+        return heap.withUnsafeBufferPointer { heap in
+            guard let start = heap.baseAddress, let other = text.baseAddress else { return true }
+            return memcmp(start + range.lowerBound, other, range.count) == 0
         }
     }
 

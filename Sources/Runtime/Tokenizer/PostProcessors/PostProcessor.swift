@@ -6,12 +6,6 @@ struct PostProcessor: Sendable {
     /// Adds nothing.
     init() {}
 
-    /// Adds fixed tokens.
-    init(before: [Int32], after: [Int32]) {
-        self.before = before
-        self.after = after
-    }
-
     /// Reads a `post_processor` of tokenizer.json; of templates the one for a single text.
     init(_ section: TokenizerSection) throws {
         switch try section.type() {
