@@ -3,7 +3,8 @@ import Foundation
 extension JSON {
     /// Parses one JSON document (RFC 8259), refusing repeated keys and nesting past 512 levels.
     ///
-    /// - Parameter source: the file's path, for the error.
+    /// The error names `source`, the file's path.
+    ///
     /// - Throws: `.malformed` with the byte offset.
     public init(parsing bytes: UnsafeRawBufferPointer, source: String) throws {
         var parser = JSONParser(bytes: bytes, source: source)
@@ -63,8 +64,8 @@ private struct JSONParser {
         return bytes[position]
     }
 
-    mutating func expect(_ character: Character) throws {
-        guard try peek() == character.asciiValue else { throw failure("expected '\(character)'") }
+    mutating func expect(_ character: Unicode.Scalar) throws {
+        guard try peek() == UInt8(ascii: character) else { throw failure("expected '\(character)'") }
         position += 1
     }
 
@@ -147,7 +148,7 @@ private struct JSONParser {
         while position < bytes.count {
             let byte = bytes[position]
             if byte == UInt8(ascii: "\"") {
-                let text = try utf8(bytes[start..<position])
+                let text = try utf8(UnsafeRawBufferPointer(rebasing: bytes[start..<position]))
                 position += 1
                 return text
             }
@@ -243,7 +244,9 @@ private struct JSONParser {
         if position < bytes.count, bytes[position] | 0x20 == UInt8(ascii: "e") {
             isInteger = false
             position += 1
-            if position < bytes.count, [UInt8(ascii: "+"), UInt8(ascii: "-")].contains(bytes[position]) {
+            if position < bytes.count,
+                [UInt8(ascii: "+"), UInt8(ascii: "-")].contains(bytes[position])
+            {
                 position += 1
             }
             guard digit() != nil else { throw failure("a number without exponent digits") }

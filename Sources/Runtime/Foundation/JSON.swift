@@ -86,13 +86,14 @@ extension JSON: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral, Express
     public init(booleanLiteral value: Bool) { self = .bool(value) }
     /// An array.
     public init(arrayLiteral elements: JSON...) { self = .array(elements) }
-    /// `null`
+    /// The null value.
     public init(nilLiteral: ()) { self = .null }
     /// An object; a repeated key traps.
     public init(dictionaryLiteral elements: (String, JSON)...) {
         var members = Object()
         for (key, value) in elements {
-            precondition(members.updateValue(value, forKey: key) == nil, "the key \(key) is repeated")
+            precondition(
+                members.updateValue(value, forKey: key) == nil, "the key \(key) is repeated")
         }
         self = .object(members)
     }

@@ -42,7 +42,7 @@ struct AddedTokenMatcher: Sendable {
     private var nodes = [Node()]
     private var first = FirstScalars()
 
-    /// - Parameter contents: what to look for, one for each token.
+    /// Prepares the search for `contents`, one for each token.
     init(_ tokens: [AddedToken], contents: [[UInt8]]) {
         self.tokens = tokens
         for (index, content) in contents.enumerated() where !content.isEmpty {
@@ -67,7 +67,8 @@ struct AddedTokenMatcher: Sendable {
         var done = 0
         var position = 0
         while position < text.count {
-            guard first.admits(text[position]), let (index, end) = longest(in: text, at: position) else {
+            guard first.admits(text[position]), let (index, end) = longest(in: text, at: position)
+            else {
                 position += 1
                 continue
             }
@@ -89,7 +90,9 @@ struct AddedTokenMatcher: Sendable {
         if done < text.count { body(.text(done..<text.count)) }
     }
 
-    private func longest(in text: UnsafeBufferPointer<UInt8>, at start: Int) -> (token: Int, end: Int)? {
+    private func longest(
+        in text: UnsafeBufferPointer<UInt8>, at start: Int
+    ) -> (token: Int, end: Int)? {
         var node = 0
         var position = start
         var found: (token: Int, end: Int)?
@@ -104,7 +107,9 @@ struct AddedTokenMatcher: Sendable {
 
 extension UnsafeBufferPointer<UInt8> {
     fileprivate func isWord(at position: Int) -> Bool {
-        guard position < count, let scalar = Unicode.Scalar(scalar(at: position).value) else { return false }
+        guard position < count, let scalar = Unicode.Scalar(scalar(at: position).value) else {
+            return false
+        }
         return scalar.isWord || scalar.properties.isJoinControl
     }
 
@@ -114,7 +119,9 @@ extension UnsafeBufferPointer<UInt8> {
 
     fileprivate func whitespaceStart(before position: Int) -> Int {
         var start = position
-        while start > 0, isWhitespace(at: scalarStart(before: start)) { start = scalarStart(before: start) }
+        while start > 0, isWhitespace(at: scalarStart(before: start)) {
+            start = scalarStart(before: start)
+        }
         return start
     }
 

@@ -1,9 +1,8 @@
 import Foundation
 
 extension Tokenizer {
-    /// Reads a tokenizer.json.
+    /// Reads a tokenizer.json; `source` is its path, for errors.
     ///
-    /// - Parameter source: its path, for errors.
     /// - Throws: `.malformed` for a file that contradicts itself, `.unsupported` for a component that is
     ///   not implemented; both name the key.
     public init(json: JSON, source: String) throws {
@@ -48,9 +47,11 @@ extension Tokenizer {
         self.normalizer = normalizer
         preTokenizer = try root.section("pre_tokenizer").map(makePreTokenizer)
         model = try makeTokenModel(modelSection, vocabulary: words, isByteLevel: isByteLevel)
-        postProcessor = try root.section("post_processor").map(PostProcessor.init) ?? PostProcessor()
+        postProcessor =
+            try root.section("post_processor").map(PostProcessor.init) ?? PostProcessor()
         for id in postProcessor.addedIDs where vocabulary.bytes(of: id) == nil {
-            throw root.failure(.malformed, "post_processor", "adds a token that is not there", got: "\(id)")
+            throw root.failure(
+                .malformed, "post_processor", "adds a token that is not there", got: "\(id)")
         }
         decodingStages = try root.section("decoder").map(makeDecodingStages) ?? [SpacedDecoding()]
         self.vocabulary = vocabulary
@@ -67,7 +68,8 @@ extension Tokenizer {
 
     /// Takes the special tokens' roles from tokenizer_config.json.
     ///
-    /// A configuration that says whether to add them overrides the post-processor, as in transformers.
+    /// Its `add_bos_token` and `add_eos_token` are passed over: beside a tokenizer.json, whose
+    /// post-processor says what is added, transformers does so too.
     public mutating func apply(configuration: JSON, source: String) throws {
         let root = TokenizerSection(json: configuration, path: "", source: source)
         func role(_ key: String) throws -> Int32? {
@@ -76,18 +78,13 @@ extension Tokenizer {
                 throw section.failure(.malformed, nil, "not a token")
             }
             guard let id = id(of: token) else {
-                throw section.failure(.mismatch, nil, "a token that the vocabulary has not", got: token)
+                throw section.failure(
+                    .mismatch, nil, "a token that the vocabulary has not", got: token)
             }
             return id
         }
         beginningOfText = try role("bos_token")
         endOfText = try role("eos_token")
-        guard root.section("add_bos_token") != nil || root.section("add_eos_token") != nil else { return }
-        let addsBeginning = try root.bool("add_bos_token", default: false)
-        let addsEnd = try root.bool("add_eos_token", default: false)
-        postProcessor = PostProcessor(
-            before: addsBeginning ? beginningOfText.map { [$0] } ?? [] : [],
-            after: addsEnd ? endOfText.map { [$0] } ?? [] : [])
     }
 }
 

@@ -18,7 +18,7 @@ public struct Tokenizer: Sendable {
     let normalizer: (any Normalizer)?
     let preTokenizer: (any PreTokenizer)?
     let model: any TokenModel
-    var postProcessor: PostProcessor
+    let postProcessor: PostProcessor
     let decodingStages: [any DecodingStage]
 
     /// The token that begins a text, if tokenizer_config.json names one.
@@ -28,8 +28,8 @@ public struct Tokenizer: Sendable {
 
     /// The ids of `text`.
     ///
-    /// - Parameter addSpecialTokens: whether the post-processor adds its tokens; special tokens that
-    ///   stand in the text itself are found either way.
+    /// The post-processor adds its tokens if `addSpecialTokens` says so; special tokens that stand in the
+    /// text itself are found either way.
     public func encode(_ text: String, addSpecialTokens: Bool = true) -> [Int32] {
         var text = text
         return text.withUTF8 { encode(validated: $0, addSpecialTokens: addSpecialTokens) }

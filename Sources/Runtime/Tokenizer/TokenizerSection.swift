@@ -6,7 +6,8 @@ struct TokenizerSection {
 
     /// An error about this section or its member `key`.
     func failure(
-        _ code: LorikeetError.Code, _ key: String? = nil, _ problem: String, expected: String? = nil,
+        _ code: LorikeetError.Code, _ key: String? = nil, _ problem: String,
+        expected: String? = nil,
         got: String? = nil
     ) -> LorikeetError {
         LorikeetError(code, source, "\(name(key)): \(problem)", expected: expected, got: got)
@@ -45,7 +46,9 @@ struct TokenizerSection {
 
     /// The string `key`, which must be there.
     func string(_ key: String) throws -> String {
-        guard let string = try optionalString(key) else { throw failure(.malformed, key, "missing") }
+        guard let string = try optionalString(key) else {
+            throw failure(.malformed, key, "missing")
+        }
         return string
     }
 

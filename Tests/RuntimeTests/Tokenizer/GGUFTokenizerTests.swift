@@ -31,7 +31,9 @@ struct GGUFTokenizerTests {
             case .array(let elements): return .array(elements.map(sorted))
             case .object(let members):
                 var output = JSON.Object()
-                for (key, value) in members.sorted(by: { Array($0.key.utf8).lexicographicallyPrecedes($1.key.utf8) }) {
+                for (key, value) in members.sorted(by: {
+                    Array($0.key.utf8).lexicographicallyPrecedes($1.key.utf8)
+                }) {
                     output[key] = sorted(value)
                 }
                 return .object(output)
@@ -56,14 +58,19 @@ struct GGUFTokenizerTests {
         #expect(without["chat_template.jinja"] == nil)
     }
 
-    private static let valid: JSON = ["model": "gpt2", "tokens": ["a", "b", "ab"], "merges": ["a b"]]
+    private static let valid: JSON = [
+        "model": "gpt2", "tokens": ["a", "b", "ab"], "merges": ["a b"],
+    ]
 
     @Test(
         arguments: [
-            ("model", nil, "model"), ("model", "bert", "model"), ("tokens", nil, "tokens"), ("tokens", [], "tokens"),
+            ("model", nil, "model"), ("model", "bert", "model"), ("tokens", nil, "tokens"),
+            ("tokens", [], "tokens"),
             ("tokens", ["a", 1], "tokens[1]"), ("tokens", "a", "tokens"), ("merges", nil, "merges"),
-            ("merges", ["ab"], "merges[0]"), ("merges", ["a b", "a b c"], "merges[1]"), ("pre", "odd", "pre"),
-            ("pre", 3, "pre"), ("token_type", [1], "token_type"), ("bos_token_id", 3, "bos_token_id"),
+            ("merges", ["ab"], "merges[0]"), ("merges", ["a b", "a b c"], "merges[1]"),
+            ("pre", "odd", "pre"),
+            ("pre", 3, "pre"), ("token_type", [1], "token_type"),
+            ("bos_token_id", 3, "bos_token_id"),
             ("eos_token_id", -7, "eos_token_id"), ("unknown_token_id", "a", "unknown_token_id"),
             ("add_bos_token", 1, "add_bos_token"),
         ] as [(String, JSON?, String)])

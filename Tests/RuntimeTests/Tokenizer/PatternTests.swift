@@ -32,13 +32,16 @@ struct PatternTests {
     @Test(
         arguments: [
             ("(", "'('"), (")", "')'"), ("[a", "end"), ("*", "repeat"), ("a{2", "interval"),
-            ("a{3,2}", "backwards"), ("a{2000}", "repetitions"), (#"\p{Han}"#, "Han"), (#"\p{L"#, "}"),
+            ("a{3,2}", "backwards"), ("a{2000}", "repetitions"), (#"\p{Han}"#, "Han"),
+            (#"\p{L"#, "}"),
             (#"(?<=a)b"#, "group"), ("[a[b]]", "class within"), ("[a&&b]", "intersection"),
             ("[z-a]", "upwards"), (#"\h"#, #"\h"#), (#"\"#, "end"), (#"\x4"#, "hexadecimal"),
             ("(a*)*", "nothing"), ("((((a{900}){900}){900}){900})", "instructions"),
         ])
     func `what is not understood is refused by name`(pattern: String, named: String) {
-        let error = #expect(throws: LorikeetError.self) { try Pattern(pattern, source: "file.json") }
+        let error = #expect(throws: LorikeetError.self) {
+            try Pattern(pattern, source: "file.json")
+        }
         #expect(error?.subject == "file.json")
         #expect(error?.problem.contains(named) == true, "\(error?.problem ?? "")")
     }

@@ -34,7 +34,8 @@ struct StreamingDecoderTests {
             }
         }
         let tokenizer = try Tokenizer(
-            json: ["model": ["vocab": vocabulary], "decoder": ["type": "ByteLevel"]], source: "test")
+            json: ["model": ["vocab": vocabulary], "decoder": ["type": "ByteLevel"]], source: "test"
+        )
         for cuts in 0..<1 << (bytes.count - 1) {
             var pieces: [[UInt8]] = [[]]
             for (index, byte) in bytes.enumerated() {
@@ -66,7 +67,8 @@ struct StreamingDecoderTests {
         #expect(stream(tokenizer, run + [letter]) == ["", "", "", "漢a", ""])
         #expect(stream(tokenizer, run) == ["", "", "", "漢"])
         // The reference gives up the whole run for one bad byte.
-        #expect(stream(tokenizer, run + run.prefix(1)).joined() == "\u{FFFD}\u{FFFD}\u{FFFD}\u{FFFD}")
+        #expect(
+            stream(tokenizer, run + run.prefix(1)).joined() == "\u{FFFD}\u{FFFD}\u{FFFD}\u{FFFD}")
     }
 
     @Test func `special tokens are left out unless they are asked for`() throws {

@@ -21,7 +21,9 @@ enum TokenizerCases {
         let root = URL(fileURLWithPath: #filePath)
             .deletingLastPathComponent().deletingLastPathComponent()
             .deletingLastPathComponent().deletingLastPathComponent()
-        let folders = ["../shared/reference/golden/tokenizer", "../../shared/reference/golden/tokenizer"]
+        let folders = [
+            "../shared/reference/golden/tokenizer", "../../shared/reference/golden/tokenizer",
+        ]
         return folders.map { root.appendingPathComponent($0).standardizedFileURL.path }
             .first { FileManager.default.fileExists(atPath: $0 + "/tokenizer.json") }
     }()

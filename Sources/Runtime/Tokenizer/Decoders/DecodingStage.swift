@@ -42,7 +42,8 @@ func makeDecodingStages(_ section: TokenizerSection) throws -> [any DecodingStag
         return [
             ReplaceDecoding(
                 replacement: PatternReplacement(
-                    pattern: try section.pattern(), content: Array(try section.string("content").utf8)))
+                    pattern: try section.pattern(),
+                    content: Array(try section.string("content").utf8)))
         ]
     default: throw try section.unknownType("decoder")
     }

@@ -49,7 +49,8 @@ struct MetaspaceDecoding: DecodingStage {
         let pattern = Pattern(literal: String(try section.scalar("replacement")))
         replacement = PatternReplacement(pattern: pattern, content: [UInt8(ascii: " ")])
         prefix =
-            try PrependScheme(section) == .never ? nil : PatternReplacement(pattern: pattern, content: [])
+            try PrependScheme(section) == .never
+            ? nil : PatternReplacement(pattern: pattern, content: [])
     }
 
     mutating func append(_ piece: DecodedPiece, to output: inout [DecodedPiece]) {

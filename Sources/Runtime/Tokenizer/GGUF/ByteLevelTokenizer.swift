@@ -11,10 +11,13 @@ func byteLevelTokenizer(_ metadata: GGUFTokenizerMetadata) throws -> JSON {
     return try tokenizerDocument(
         metadata, special: ["<|endoftext|>"],
         preTokenizer: try byteLevelPreTokenizer(metadata),
-        decoder: ["type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true],
+        decoder: [
+            "type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true,
+        ],
         model: [
             "type": "BPE", "dropout": nil, "unk_token": nil, "continuing_subword_prefix": "",
-            "end_of_word_suffix": "", "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
+            "end_of_word_suffix": "", "fuse_unk": false, "byte_fallback": false,
+            "ignore_merges": false,
             "vocab": .object(vocabulary),
             "merges": .array(try pairs(merges, metadata)),
         ])
@@ -23,9 +26,11 @@ func byteLevelTokenizer(_ metadata: GGUFTokenizerMetadata) throws -> JSON {
 /// `"a b"` as `["a", "b"]`.
 func pairs(_ merges: [JSON], _ metadata: GGUFTokenizerMetadata) throws -> [JSON] {
     try merges.enumerated().map { rank, merge in
-        let parts = merge.string?.utf8.split(separator: 0x20, omittingEmptySubsequences: false) ?? []
+        let parts =
+            merge.string?.utf8.split(separator: 0x20, omittingEmptySubsequences: false) ?? []
         guard parts.count == 2 else {
-            throw metadata.failure(.malformed, "merges[\(rank)]", "not a pair of tokens", got: merge.text())
+            throw metadata.failure(
+                .malformed, "merges[\(rank)]", "not a pair of tokens", got: merge.text())
         }
         return .array(parts.map { .string(String(Substring($0))) })
     }
@@ -93,7 +98,8 @@ private let splitExpressions: [String: String] = {
     let gpt4o = title + contraction + "|" + capitals + contraction + #"|\p{N}{1,3}"# + rest
     let named = [
         llama3: [
-            "llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2",
+            "llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0",
+            "lfm2",
             "jina-v5-nano", "dbrx", "smaug-bpe",
         ],
         qwen2: ["qwen2", "deepseek-r1-qwen", "kormo", "f2llmv2", "megrez"],

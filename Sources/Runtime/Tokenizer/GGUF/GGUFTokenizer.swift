@@ -5,8 +5,9 @@ public import OrderedCollections
 /// A GGUF file has the vocabulary, the merges or scores, and the special tokens' ids under
 /// `tokenizer.ggml.*`; how text is cut is only named (`tokenizer.ggml.pre`) and is filled in here.
 ///
-/// - Parameter ggufMetadata: all keys; arrays as `.array`.
-/// - Parameter source: the file's path, for errors.
+/// - Parameters:
+///   - ggufMetadata: all keys; arrays as `.array`.
+///   - source: the file's path, for errors.
 /// - Returns: `tokenizer.json` and `tokenizer_config.json`, and the chat template's text as
 ///   `chat_template.jinja` if the file has one.
 /// - Throws: `.unsupported` for a tokenizer model or pre-tokenizer that is not known, `.malformed` for
@@ -45,7 +46,8 @@ private func configuration(_ metadata: GGUFTokenizerMetadata) throws -> JSON {
 
 /// The parts that the two kinds share.
 func tokenizerDocument(
-    _ metadata: GGUFTokenizerMetadata, special defaults: [String], preTokenizer: JSON, decoder: JSON,
+    _ metadata: GGUFTokenizerMetadata, special defaults: [String], preTokenizer: JSON,
+    decoder: JSON,
     normalizer: JSON = .null, model: JSON
 ) throws -> JSON {
     [
@@ -85,7 +87,8 @@ private func postProcessor(_ metadata: GGUFTokenizerMetadata) throws -> JSON {
     let beginning = addsBeginning ? try metadata.id("bos") : nil
     let end = try metadata.flag("add_eos_token", default: false) ? try metadata.id("eos") : nil
     func special(_ id: Int?, _ type: Int) -> [JSON] {
-        id.map { [["SpecialToken": ["id": .string(metadata.tokens[$0]), "type_id": .int(type)]]] } ?? []
+        id.map { [["SpecialToken": ["id": .string(metadata.tokens[$0]), "type_id": .int(type)]]] }
+            ?? []
     }
     func template(_ text: String, _ type: Int) -> [JSON] {
         special(beginning, type) + [["Sequence": ["id": .string(text), "type_id": .int(type)]]]

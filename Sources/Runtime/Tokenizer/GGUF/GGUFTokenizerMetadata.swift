@@ -9,7 +9,7 @@ struct GGUFTokenizerMetadata {
 
     private let metadata: OrderedDictionary<String, JSON>
     let source: String
-    /// `gpt2`, `llama`, …
+    /// The kind of tokenizer: `gpt2` or `llama`.
     let model: String
     let tokens: [String]
     private let types: [Int]
@@ -48,7 +48,8 @@ struct GGUFTokenizerMetadata {
         _ code: LorikeetError.Code, _ key: String, _ problem: String, expected: String? = nil,
         got: String? = nil
     ) -> LorikeetError {
-        LorikeetError(code, source, "\(Self.prefix)\(key): \(problem)", expected: expected, got: got)
+        LorikeetError(
+            code, source, "\(Self.prefix)\(key): \(problem)", expected: expected, got: got)
     }
 
     func isControl(_ id: Int) -> Bool { !types.isEmpty && types[id] == Self.control }
@@ -99,7 +100,8 @@ struct GGUFTokenizerMetadata {
         if id == -1 || id == Int(UInt32.max) { return nil }
         guard tokens.indices.contains(id) else {
             throw failure(
-                .malformed, "\(role)_token_id", "no token's id", expected: "less than \(tokens.count)",
+                .malformed, "\(role)_token_id", "no token's id",
+                expected: "less than \(tokens.count)",
                 got: "\(id)")
         }
         return id

@@ -36,7 +36,8 @@ func sentencePieceTokenizer(_ metadata: GGUFTokenizerMetadata) throws -> JSON {
         normalizer: isPhi3 ? normalizer : .null,
         model: [
             "type": "BPE", "dropout": nil, "unk_token": nil, "continuing_subword_prefix": nil,
-            "end_of_word_suffix": nil, "fuse_unk": true, "byte_fallback": true, "ignore_merges": false,
+            "end_of_word_suffix": nil, "fuse_unk": true, "byte_fallback": true,
+            "ignore_merges": false,
             "vocab": .object(vocabulary),
             "merges": .array(merges),
         ])

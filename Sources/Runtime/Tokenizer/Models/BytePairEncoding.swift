@@ -1,6 +1,8 @@
 import HeapModule
 
-/// Byte-pair encoding (Sennrich et al. 2016): a word starts as its characters or bytes, then the pair of
+/// Byte-pair encoding (Sennrich, Haddow and Birch 2016).
+///
+/// A word starts as its characters or bytes, then the pair of
 /// neighbours with the lowest rank is merged, leftmost first, until no pair is in the table.
 struct BytePairEncoding: TokenModel {
     private let vocabulary: Vocabulary
@@ -51,7 +53,7 @@ struct BytePairEncoding: TokenModel {
         isByteLevel ? vocabulary.id(of: ByteSpelling.spell(piece)) : vocabulary.id(of: piece)
     }
 
-    /// - Parameter ranks: scratch; holds the merge of each symbol with its right neighbour.
+    /// Merges a short word; `ranks` is scratch for the merge of each symbol with its right neighbour.
     private func mergeByScanning(_ word: inout [Int32], _ ranks: inout [MergeTable.Merge]) {
         guard word.count > 1 else { return }
         ranks.removeAll(keepingCapacity: true)
@@ -160,10 +162,14 @@ extension MergeTable {
 
     private static func pair(_ element: JSON) -> (String, String)? {
         if let pair = element.array {
-            guard pair.count == 2, let left = pair[0].string, let right = pair[1].string else { return nil }
+            guard pair.count == 2, let left = pair[0].string, let right = pair[1].string else {
+                return nil
+            }
             return (left, right)
         }
-        guard let parts = element.string?.utf8.split(separator: 0x20, omittingEmptySubsequences: false),
+        guard
+            let parts = element.string?.utf8.split(
+                separator: 0x20, omittingEmptySubsequences: false),
             parts.count == 2
         else { return nil }
         return (String(Substring(parts[0])), String(Substring(parts[1])))

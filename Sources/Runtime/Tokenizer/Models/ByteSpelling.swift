@@ -44,7 +44,9 @@ enum ByteSpelling {
     /// The characters that spell `bytes`, in UTF-8.
     static func spell(_ bytes: some Sequence<UInt8>) -> [UInt8] {
         var output: [UInt8] = []
-        for byte in bytes { output += UTF8.encode(scalars[Int(byte)]) ?? UTF8.encodedReplacementCharacter }
+        for byte in bytes {
+            output += UTF8.encode(scalars[Int(byte)]) ?? UTF8.encodedReplacementCharacter
+        }
         return output
     }
 }

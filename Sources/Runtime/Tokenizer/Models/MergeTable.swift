@@ -12,7 +12,7 @@ struct MergeTable: Sendable {
         var merge: Merge
     }
 
-    /// Open addressing; a power of two, at most half full. No pair is `free`, since ids are positive.
+    // Open addressing; a power of two, at most half full. No pair is `free`, since ids are positive.
     private var slots: [Slot]
     private let shift: UInt64
     /// Odd and chosen anew in each process, so that no file can choose pairs that collide.
@@ -24,7 +24,8 @@ struct MergeTable: Sendable {
         while 1 << bits < capacity * 2 { bits += 1 }
         shift = 64 - bits
         slots = Array(
-            repeating: Slot(pair: Self.free, merge: Merge(rank: .max, id: -1)), count: 1 << Int(bits))
+            repeating: Slot(pair: Self.free, merge: Merge(rank: .max, id: -1)),
+            count: 1 << Int(bits))
     }
 
     /// Adds a merge; of a pair that is named twice the later one holds, as in the reference.
@@ -35,7 +36,9 @@ struct MergeTable: Sendable {
 
     /// What `left` and `right` become; rank `.max` if they stay apart.
     @inline(__always)
-    func merge(_ left: Int32, _ right: Int32) -> Merge { slots[slot(of: Self.pair(left, right))].merge }
+    func merge(_ left: Int32, _ right: Int32) -> Merge {
+        slots[slot(of: Self.pair(left, right))].merge
+    }
 
     @inline(__always)
     private static func pair(_ left: Int32, _ right: Int32) -> UInt64 {

@@ -25,7 +25,8 @@ struct SymbolTable: Sendable {
             }
             return id
         }
-        continuingPrefix = Array(try section.optionalString("continuing_subword_prefix").map(\.utf8) ?? "".utf8)
+        continuingPrefix = Array(
+            try section.optionalString("continuing_subword_prefix").map(\.utf8) ?? "".utf8)
         endSuffix = Array(try section.optionalString("end_of_word_suffix").map(\.utf8) ?? "".utf8)
         single = (UInt8(0)...(isByteLevel ? 255 : 127)).map { byte in
             vocabulary.id(of: isByteLevel ? ByteSpelling.spell([byte]) : [byte]) ?? -1

@@ -6,7 +6,7 @@ protocol TokenModel: Sendable {
 
 /// Reads the `model` of tokenizer.json.
 ///
-/// - Parameter isByteLevel: whether the vocabulary spells bytes as characters, see `ByteSpelling`.
+/// A byte-level vocabulary spells bytes as characters, see `ByteSpelling`.
 func makeTokenModel(
     _ section: TokenizerSection, vocabulary: Vocabulary, isByteLevel: Bool
 ) throws -> any TokenModel {
@@ -14,7 +14,8 @@ func makeTokenModel(
     let type = try section.optionalString("type") ?? "BPE"
     guard type == "BPE" else {
         throw section.failure(
-            .unsupported, "type", "a tokenizer model of an unknown kind", expected: "BPE", got: type)
+            .unsupported, "type", "a tokenizer model of an unknown kind", expected: "BPE", got: type
+        )
     }
     return try BytePairEncoding(section, vocabulary: vocabulary, isByteLevel: isByteLevel)
 }

@@ -1,3 +1,9 @@
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#endif
+
 /// Token texts and their ids, both ways; texts are bytes, so canonically equivalent tokens stay apart.
 struct Vocabulary: Sendable {
     /// All texts, one after the other.
@@ -36,7 +42,8 @@ struct Vocabulary: Sendable {
         // Gaps are legal; a table for an id far past the tokens would be a lying file's to size.
         guard Int(id) < count * 16 + 65_536 else {
             throw section.failure(
-                .malformed, String(decoding: text, as: UTF8.self), "an id far past the vocabulary's size",
+                .malformed, String(decoding: text, as: UTF8.self),
+                "an id far past the vocabulary's size",
                 got: String(id))
         }
         if Int(id) >= entries.count {
@@ -72,7 +79,8 @@ struct Vocabulary: Sendable {
 
     /// The id of a text.
     func id(of text: some Collection<UInt8>) -> Int32? {
-        text.withContiguousStorageIfAvailable { id(of: $0) } ?? Array(text).withUnsafeBufferPointer { id(of: $0) }
+        text.withContiguousStorageIfAvailable { id(of: $0) }
+            ?? Array(text).withUnsafeBufferPointer { id(of: $0) }
     }
 
     /// The bytes of a token's text, or nil for an id that no token has.
@@ -83,7 +91,9 @@ struct Vocabulary: Sendable {
     }
 
     /// A token's text.
-    func token(of id: Int32) -> String? { bytes(of: id).map { String(decoding: $0, as: UTF8.self) } }
+    func token(of id: Int32) -> String? {
+        bytes(of: id).map { String(decoding: $0, as: UTF8.self) }
+    }
 
     /// Where the text's entry is, or the free place where it would be.
     private func slot(of text: UnsafeBufferPointer<UInt8>) -> Int {
@@ -99,7 +109,10 @@ struct Vocabulary: Sendable {
     private func matches(_ entry: Int, _ text: UnsafeBufferPointer<UInt8>) -> Bool {
         let range = Int(bounds[entry])..<Int(bounds[entry + 1])
         guard range.count == text.count else { return false }
-        return heap.withUnsafeBufferPointer { UnsafeBufferPointer(rebasing: $0[range]).elementsEqual(text) }
+        return heap.withUnsafeBufferPointer { heap in
+            guard let start = heap.baseAddress, let other = text.baseAddress else { return true }
+            return memcmp(start + range.lowerBound, other, range.count) == 0
+        }
     }
 
     /// Makes room for `count` entries.
@@ -110,7 +123,9 @@ struct Vocabulary: Sendable {
         slots = Array(repeating: -1, count: capacity)
         for entry in ids.indices {
             let range = Int(bounds[entry])..<Int(bounds[entry + 1])
-            let free = heap.withUnsafeBufferPointer { slot(of: UnsafeBufferPointer(rebasing: $0[range])) }
+            let free = heap.withUnsafeBufferPointer {
+                slot(of: UnsafeBufferPointer(rebasing: $0[range]))
+            }
             slots[free] = Int32(entry)
         }
     }

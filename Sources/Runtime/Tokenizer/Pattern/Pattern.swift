@@ -30,9 +30,8 @@ package struct Pattern: Sendable {
     /// What a match can begin with.
     private(set) var first: FirstScalars
 
-    /// Compiles `pattern`.
+    /// Compiles `pattern`; `source` says where it stands, for the error.
     ///
-    /// - Parameter source: where it stands, for the error.
     /// - Throws: `.malformed` or `.unsupported`, naming the construct and its place.
     package init(_ pattern: String, source: String) throws {
         var parser = PatternParser(pattern, source: source)
@@ -56,7 +55,8 @@ package struct Pattern: Sendable {
 
     private mutating func emit(_ node: PatternNode, _ source: String) throws {
         guard program.count < Self.maximumInstructions else {
-            throw LorikeetError(.unsupported, source, "a pattern that unfolds to too many instructions")
+            throw LorikeetError(
+                .unsupported, source, "a pattern that unfolds to too many instructions")
         }
         switch node {
         case .set(let set):
@@ -118,7 +118,8 @@ package struct Pattern: Sendable {
 
     /// `x{n,m}`: n copies, then m - n nested options or a loop.
     private mutating func emitRepetition(
-        _ node: PatternNode, _ minimum: Int, _ maximum: Int?, _ greed: PatternGreed, _ source: String
+        _ node: PatternNode, _ minimum: Int, _ maximum: Int?, _ greed: PatternGreed,
+        _ source: String
     ) throws {
         for _ in 0..<minimum { try emit(node, source) }
         func fork(_ body: Int, _ exit: Int) -> Instruction {

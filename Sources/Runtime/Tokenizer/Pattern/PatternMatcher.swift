@@ -13,11 +13,13 @@ struct PatternMatcher {
     private let pattern: Pattern
     private let text: UnsafeBufferPointer<UInt8>
     private var retreats: [Retreat] = []
-    /// What is left of the bound on backtracking. Real patterns take a few dozen steps a byte; one that
+    /// What is left of the bound on backtracking.
+    ///
+    /// Real patterns take a few dozen steps a byte; one that
     /// takes hundreds is exponential or quadratic on this text, and finds no further match.
     private var steps: Int
 
-    /// - Parameter text: valid UTF-8, which outlives the matcher.
+    /// Searches `text`, valid UTF-8 that outlives the matcher.
     init(_ pattern: Pattern, in text: UnsafeBufferPointer<UInt8>) {
         self.pattern = pattern
         self.text = text
@@ -69,7 +71,8 @@ struct PatternMatcher {
             case .attempt(let filter, let otherwise):
                 succeeds = true
                 if position < text.count, pattern.filters[filter].admits(text[position]) {
-                    retreats.append(Retreat(instruction: otherwise, position: position, shortest: -1))
+                    retreats.append(
+                        Retreat(instruction: otherwise, position: position, shortest: -1))
                     instruction += 1
                 } else {
                     instruction = otherwise

@@ -16,7 +16,9 @@ indirect enum PatternNode: Sendable {
 enum PatternGreed: Sendable { case greedy, lazy, possessive }
 
 /// A condition on a place in the text; `^` and `$` are about lines, as in Oniguruma's own syntax.
-enum PatternAnchor: Sendable { case lineStart, lineEnd, textStart, textEnd, wordBoundary, notWordBoundary }
+enum PatternAnchor: Sendable {
+    case lineStart, lineEnd, textStart, textEnd, wordBoundary, notWordBoundary
+}
 
 /// The scalars that a match can begin with; lets the matcher pass over alternatives at a glance.
 struct FirstScalars: Sendable {

@@ -14,7 +14,7 @@ struct PatternParser {
     private var depth = 0
     private var ignoresCase = false
 
-    /// - Parameter source: where the pattern stands, for the error.
+    /// Reads `pattern`; `source` says where it stands, for the error.
     init(_ pattern: String, source: String) {
         scalars = Array(pattern.unicodeScalars)
         self.source = source
@@ -29,7 +29,8 @@ struct PatternParser {
     private func failure(_ code: LorikeetError.Code, _ problem: String) -> LorikeetError {
         let text = String(String.UnicodeScalarView(scalars))
         return LorikeetError(
-            code, source, "the pattern \(String(reflecting: text)): \(problem) at scalar \(position)")
+            code, source,
+            "the pattern \(String(reflecting: text)): \(problem) at scalar \(position)")
     }
 
     private var next: Unicode.Scalar? { position < scalars.count ? scalars[position] : nil }
@@ -52,7 +53,9 @@ struct PatternParser {
     private mutating func alternation() throws -> PatternNode {
         depth += 1
         defer { depth -= 1 }
-        guard depth <= Self.maximumDepth else { throw failure(.malformed, "groups nested too deeply") }
+        guard depth <= Self.maximumDepth else {
+            throw failure(.malformed, "groups nested too deeply")
+        }
         var alternatives = [try sequence()]
         while take("|") { alternatives.append(try sequence()) }
         return alternatives.count == 1 ? alternatives[0] : .alternation(alternatives)
@@ -102,7 +105,9 @@ struct PatternParser {
             throw failure(.unsupported, "a '{' that is no interval")
         }
         let minimum = lower ?? 0
-        if let upper, upper < minimum { throw failure(.malformed, "an interval that runs backwards") }
+        if let upper, upper < minimum {
+            throw failure(.malformed, "an interval that runs backwards")
+        }
         return (minimum, hasComma ? upper : lower, true)
     }
 

@@ -99,12 +99,15 @@ extension Unicode.GeneralCategory {
 
     /// The categories that `\p{name}` stands for: a general category's short name or its first letter.
     static func mask(of name: String) -> UInt32? {
-        let bits = names.indices.filter { names[$0] == name || names[$0].first.map(String.init) == name }
+        let bits = names.indices.filter {
+            names[$0] == name || names[$0].first.map(String.init) == name
+        }
         return bits.isEmpty ? nil : bits.reduce(0) { $0 | 1 << UInt32($1) }
     }
 
     private static let names = [
-        "Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "No", "Pc", "Pd", "Ps", "Pe", "Pi",
+        "Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "No", "Pc", "Pd", "Ps", "Pe",
+        "Pi",
         "Pf", "Po", "Sm", "Sc", "Sk", "So", "Zs", "Zl", "Zp", "Cc", "Cf", "Cs", "Co", "Cn",
     ]
 

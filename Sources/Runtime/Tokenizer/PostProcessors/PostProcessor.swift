@@ -6,12 +6,6 @@ struct PostProcessor: Sendable {
     /// Adds nothing.
     init() {}
 
-    /// Adds fixed tokens.
-    init(before: [Int32], after: [Int32]) {
-        self.before = before
-        self.after = after
-    }
-
     /// Reads a `post_processor` of tokenizer.json; of templates the one for a single text.
     init(_ section: TokenizerSection) throws {
         switch try section.type() {
@@ -60,7 +54,9 @@ struct PostProcessor: Sendable {
     }
 
     /// The tokens of a text with the special ones around them.
-    func apply(to ids: [Int32]) -> [Int32] { before.isEmpty && after.isEmpty ? ids : before + ids + after }
+    func apply(to ids: [Int32]) -> [Int32] {
+        before.isEmpty && after.isEmpty ? ids : before + ids + after
+    }
 
     /// The ids that it adds.
     var addedIDs: [Int32] { before + after }

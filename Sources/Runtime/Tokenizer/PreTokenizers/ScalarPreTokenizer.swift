@@ -6,7 +6,8 @@ struct ScalarPreTokenizer: PreTokenizer {
     static func digits(_ section: TokenizerSection) throws -> ScalarPreTokenizer {
         ScalarPreTokenizer(
             delimiters: ScalarSet([.categories(Unicode.GeneralCategory.numberMask)]),
-            behavior: try section.bool("individual_digits", default: false) ? .isolated : .contiguous)
+            behavior: try section.bool("individual_digits", default: false)
+                ? .isolated : .contiguous)
     }
 
     static func punctuation(_ section: TokenizerSection) throws -> ScalarPreTokenizer {

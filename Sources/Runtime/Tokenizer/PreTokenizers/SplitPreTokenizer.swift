@@ -19,7 +19,8 @@ struct SplitPreTokenizer: PreTokenizer {
     /// `Whitespace`: runs of word characters and runs of what is neither word nor space.
     static func words(_ section: TokenizerSection) throws -> SplitPreTokenizer {
         SplitPreTokenizer(
-            pattern: try Pattern(#"[\w\u200C\u200D]+|[^\w\u200C\u200D\s]+"#, source: section.source),
+            pattern: try Pattern(
+                #"[\w\u200C\u200D]+|[^\w\u200C\u200D\s]+"#, source: section.source),
             behavior: .removed, isInverted: true)
     }
 
