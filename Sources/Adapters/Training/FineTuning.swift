@@ -113,9 +113,7 @@ public struct FineTuning: Sendable {
     }
 
     private func start(over model: LanguageModel) throws -> TrainableAdapter {
-        let configuration = model.model.configuration
-        let shapes = TrainableAdapter.Shape.shapes(
-            of: options.targetModules, in: configuration)
+        let shapes = TrainableAdapter.Shape.shapes(of: options.targetModules, in: model.model)
         let scale = options.training.method.scale(rank: options.rank, alpha: alpha)
         guard let path = options.initialAdapter else {
             return TrainableAdapter(
