@@ -28,6 +28,8 @@ struct WholePathTests {
     }
 
     @Test func `generate reports what it did`() throws {
+        // The GGUF is the fp32 model whose greedy answer transformers gave.
+        let model = try #require(Fixtures.floatModel)
         let json = try run("generate", "--model", model, "--chat", "What is the capital of France?")
         #expect(json["text"]?.string == "The capital of France is Paris.")
         #expect(json["finish_reason"]?.string == "stop")

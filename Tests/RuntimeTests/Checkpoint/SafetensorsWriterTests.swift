@@ -54,6 +54,7 @@ import Testing
             let path = folder + "/x.safetensors"
             try write(to: path)
             let tensors = try SafetensorsFile(path: path).tensors
+            defer { withExtendedLifetime(tensors) {} }
             #expect(tensors.map(\.name) == ["i", "c", "empty", "z", "a", "b"])
             #expect(Array(tensors[5].bytes) == [1, 2, 3, 4, 5])
             #expect(Array(tensors[4].bytes) == [0x80, 0x3F])
@@ -76,6 +77,7 @@ import Testing
                 try file.write([UInt8(9)], as: "u")
             }
             let tensors = try SafetensorsFile(path: path).tensors
+            defer { withExtendedLifetime(tensors) {} }
             let byName = Dictionary(uniqueKeysWithValues: tensors.map { ($0.name, $0) })
             #expect(byName.count == 3)
             #expect(byName["v"].map { Array($0.bytes) } == text)

@@ -92,7 +92,8 @@ extension LlamaModel {
     ///   is not what config.json says.
     public convenience init(checkpoint: any Checkpoint) throws {
         let configuration = try ModelConfiguration(
-            checkpoint.configuration, source: checkpoint.path)
+            checkpoint.configuration,
+            source: checkpoint.path + (checkpoint is HuggingFaceFolder ? "/config.json" : ""))
         try self.init(
             configuration,
             reader: LlamaReader(
