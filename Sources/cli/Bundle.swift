@@ -2,13 +2,13 @@ public import ArgumentParser
 public import LorikeetAdapters
 import LorikeetRuntime
 
-/// `lorikeet bundle pack|unpack|inspect|verify`
+/// `lorikeet bundle pack|unpack|inspect|verify`.
 struct Bundle: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Pack adapters into single compressed files, and unpack, show or check them.",
         subcommands: [Pack.self, Unpack.self, Inspect.self, Verify.self])
 
-    /// `lorikeet bundle pack FOLDER --output FILE`
+    /// `lorikeet bundle pack FOLDER --output FILE`.
     struct Pack: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Pack a PEFT folder, or encode a bundle anew.")
@@ -50,7 +50,7 @@ struct Bundle: ParsableCommand {
         }
     }
 
-    /// `lorikeet bundle unpack FILE --output FOLDER`
+    /// `lorikeet bundle unpack FILE --output FOLDER`.
     struct Unpack: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Unpack a bundle into a PEFT folder, byte for byte what was packed.")
@@ -71,7 +71,7 @@ struct Bundle: ParsableCommand {
         }
     }
 
-    /// `lorikeet bundle inspect FILE`
+    /// `lorikeet bundle inspect FILE`.
     struct Inspect: ParsableCommand {
         static let configuration = CommandConfiguration(abstract: "Show a bundle's manifest.")
 
@@ -86,7 +86,7 @@ struct Bundle: ParsableCommand {
         }
     }
 
-    /// `lorikeet bundle verify FILE`
+    /// `lorikeet bundle verify FILE`.
     struct Verify: ParsableCommand {
         static let configuration = CommandConfiguration(
             abstract: "Check a bundle to the last byte, and against a model if one is given.")

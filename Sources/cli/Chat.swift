@@ -3,7 +3,7 @@ import Foundation
 import LorikeetAdapters
 import LorikeetRuntime
 
-/// `lorikeet chat --model DIR`
+/// `lorikeet chat --model DIR`.
 struct Chat: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Talk to a model, swapping adapters as you go.",
@@ -16,7 +16,8 @@ struct Chat: ParsableCommand {
             With --json every answer is a line with one JSON object.
             """)
 
-    @Option(name: [.short, .long], help: "A Hugging Face folder, quantized or not, or a GGUF file.")
+    @Option(
+        name: [.short, .long], help: "A Hugging Face folder, quantized or not, or a GGUF file.")
     var model: String
 
     @Option(name: [.short, .long], help: "An adapter to load at the start; the last one answers.")
@@ -100,7 +101,8 @@ private struct ChatSession {
             let names = registry.names.joined(separator: ", ")
             throw LorikeetError(
                 .notFound, name, "no adapter of this name is loaded",
-                expected: names.isEmpty ? nil : "one of \(names)", advice: "Load it with /load PATH.")
+                expected: names.isEmpty ? nil : "one of \(names)",
+                advice: "Load it with /load PATH.")
         }
         selected = name
     }
@@ -108,7 +110,8 @@ private struct ChatSession {
     private func list() {
         Terminal.note((selected == nil ? "* " : "  ") + "base")
         for name in registry.names {
-            Terminal.note((name == selected ? "* " : "  ") + "\(name): \(registry[name]?.line ?? "")")
+            Terminal.note(
+                (name == selected ? "* " : "  ") + "\(name): \(registry[name]?.line ?? "")")
         }
     }
 
@@ -120,7 +123,8 @@ private struct ChatSession {
         let conversation = messages + [ChatMessage(role: "user", content: line)]
         let request = options.sampling.request(prompt: try model.chatPrompt(conversation))
         Interrupt.listen()
-        let generation = try generator.generate(request, adapter: selected.flatMap { registry[$0] }) {
+        let generation = try generator.generate(request, adapter: selected.flatMap { registry[$0] })
+        {
             if !options.common.json { Terminal.write($0) }
             return !Interrupt.isRequested
         }

@@ -2,7 +2,7 @@ import ArgumentParser
 import Foundation
 import LorikeetRuntime
 
-/// `lorikeet generate --model DIR (--prompt TEXT | --chat TEXT)`
+/// `lorikeet generate --model DIR (--prompt TEXT | --chat TEXT)`.
 struct Generate: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Generate text from a prompt.")
 
@@ -32,7 +32,8 @@ struct Generate: ParsableCommand {
     func run() throws {
         let (model, adapter) = try model.load(common)
         var request = sampling.request(
-            prompt: try prompt.map { model.tokenizer.encode($0) } ?? model.chatPrompt(conversation()))
+            prompt: try prompt.map { model.tokenizer.encode($0) }
+                ?? model.chatPrompt(conversation()))
         if !common.json { request.sampling.topLogProbabilities = nil }
         Interrupt.listen()
         let generation = try TextGenerator(model).generate(request, adapter: adapter) { text in
@@ -84,7 +85,8 @@ extension Generation {
     fileprivate func json(with tokenizer: Tokenizer) -> JSON {
         var json: JSON = [
             "text": .string(text), "prompt_tokens": .int(promptTokens),
-            "completion_tokens": .int(choices.count), "finish_reason": .string(finishReason.rawValue),
+            "completion_tokens": .int(choices.count),
+            "finish_reason": .string(finishReason.rawValue),
             "token_ids": .array(choices.map { .int(Int($0.token)) }),
             "prefill_tokens_per_second": .double(prefillTokensPerSecond),
             "decode_tokens_per_second": .double(decodeTokensPerSecond),

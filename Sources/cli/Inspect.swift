@@ -2,7 +2,7 @@ import ArgumentParser
 import LorikeetAdapters
 import LorikeetRuntime
 
-/// `lorikeet inspect PATH`
+/// `lorikeet inspect PATH`.
 struct Inspect: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Show what a model, a tensor file, an adapter or a bundle holds.")

@@ -2,7 +2,7 @@ import ArgumentParser
 import LorikeetAdapters
 import LorikeetRuntime
 
-/// `lorikeet logits --model DIR --tokens 1,2,3 --output F.safetensors`
+/// `lorikeet logits --model DIR --tokens 1,2,3 --output F.safetensors`.
 struct Logits: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Write a model's logits for a sequence of tokens as a safetensors file.",

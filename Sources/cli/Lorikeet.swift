@@ -5,7 +5,8 @@ import ArgumentParser
 struct Lorikeet: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "lorikeet",
-        abstract: "Quantize a language model to 4 bits, fine-tune adapters over it, generate with them.",
+        abstract:
+            "Quantize a language model to 4 bits, fine-tune adapters over it, generate with them.",
         discussion: """
             A model is a Hugging Face folder or a GGUF file; an adapter is a PEFT folder or a bundle.
             Results go to standard output, progress and messages to standard error.

@@ -4,7 +4,8 @@ import LorikeetRuntime
 
 /// The model a command runs, with its adapters.
 struct ModelOptions: ParsableArguments {
-    @Option(name: [.short, .long], help: "A Hugging Face folder, quantized or not, or a GGUF file.")
+    @Option(
+        name: [.short, .long], help: "A Hugging Face folder, quantized or not, or a GGUF file.")
     var model: String
 
     @Option(name: [.short, .long], help: "A PEFT folder or a bundle; several are added up.")

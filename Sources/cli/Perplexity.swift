@@ -2,7 +2,7 @@ import ArgumentParser
 import Foundation
 import LorikeetRuntime
 
-/// `lorikeet perplexity --model DIR --text FILE`
+/// `lorikeet perplexity --model DIR --text FILE`.
 struct Perplexity: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Measure how well a model predicts a text.",
@@ -22,7 +22,9 @@ struct Perplexity: ParsableCommand {
     @OptionGroup var common: CommonOptions
 
     func validate() throws {
-        guard context >= 2 else { throw ValidationError("--context \(context): expected 2 or more.") }
+        guard context >= 2 else {
+            throw ValidationError("--context \(context): expected 2 or more.")
+        }
     }
 
     func run() throws {

@@ -3,7 +3,7 @@ import Foundation
 public import LorikeetQuant
 import LorikeetRuntime
 
-/// `lorikeet quantize SOURCE --output DIR`
+/// `lorikeet quantize SOURCE --output DIR`.
 struct Quantize: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Quantize a checkpoint to a bitsandbytes 4-bit Hugging Face folder.",
@@ -30,7 +30,8 @@ struct Quantize: ParsableCommand {
     @Option(help: "Leave tensors whose name contains this unquantized; may be repeated.")
     var skip: [String] = []
 
-    @Option(help: "Type of what stays unquantized; default: the source's, bf16 from a quantized GGUF.")
+    @Option(
+        help: "Type of what stays unquantized; default: the source's, bf16 from a quantized GGUF.")
     var dtype: FloatType?
 
     @OptionGroup var outputOptions: OutputOptions
@@ -51,7 +52,8 @@ struct Quantize: ParsableCommand {
 
     func validate() throws {
         guard QuantizationConfiguration.blockSizes.contains(blockSize) else {
-            let sizes = QuantizationConfiguration.blockSizes.map(String.init).joined(separator: ", ")
+            let sizes = QuantizationConfiguration.blockSizes.map(String.init).joined(
+                separator: ", ")
             throw ValidationError("--block-size \(blockSize): expected one of \(sizes).")
         }
     }

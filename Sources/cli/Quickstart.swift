@@ -47,14 +47,17 @@ struct Quickstart: ParsableCommand {
         let checkpoint = try Checkpoints.open(source)
         var bar = ProgressBar("quantize", total: checkpoint.tensorNames.count)
         let quantized = try quantize(
-            source: checkpoint, to: base, options: QuantizeOptions(), replace: false, compute: compute,
+            source: checkpoint, to: base, options: QuantizeOptions(), replace: false,
+            compute: compute,
             tokenizerFiles: TokenizerFiles(checkpoint).files
         ) { bar.update($0.tensors, "") }
         bar.finish()
         Terminal.note(
             "\(source): \(Format.bytes(quantized.inputBytes)), \(quantized.parameters) parameters; "
                 + "NF4 base: \(Format.bytes(quantized.outputBytes)), "
-                + String(format: "%.2f bits each, %.1f s", quantized.bitsPerParameter, quantized.seconds))
+                + String(
+                    format: "%.2f bits each, %.1f s", quantized.bitsPerParameter, quantized.seconds)
+        )
 
         heading("2. Train two adapters with RefLoRA over the frozen NF4 base")
         let model = try LanguageModel(path: base, compute: compute)
@@ -80,7 +83,9 @@ struct Quickstart: ParsableCommand {
                 request.maximumTokens = 48
                 let answer = try generator.generate(request, adapter: name.flatMap { registry[$0] })
                 let label = (name ?? "base").padding(toLength: 7, withPad: " ", startingAt: 0)
-                Terminal.note("  \(label) \(answer.text.replacingOccurrences(of: "\n", with: "\n          "))")
+                Terminal.note(
+                    "  \(label) \(answer.text.replacingOccurrences(of: "\n", with: "\n          "))"
+                )
                 answers.append([
                     "question": .string(question), "adapter": name.map(JSON.string) ?? .null,
                     "text": .string(answer.text),
@@ -91,7 +96,8 @@ struct Quickstart: ParsableCommand {
         Terminal.note(
             "\nWhole path: \(Format.duration(seconds)) minutes, peak memory \(Format.bytes(peakMemoryBytes())). "
                 + "Everything is in \(output): try\n"
-                + "  .build/release/lorikeet chat --model \(output)/base --adapter \(output)/pirate")
+                + "  .build/release/lorikeet chat --model \(output)/base --adapter \(output)/pirate"
+        )
         if common.json {
             Terminal.print([
                 "seconds": .double(seconds), "peak_memory_bytes": .int(peakMemoryBytes()),
@@ -120,7 +126,9 @@ struct Quickstart: ParsableCommand {
             return .proceed
         }
         bar.finish()
-        Terminal.note("\(name): loss over \(losses.count) steps, \(Format.duration(report.run.seconds)) minutes")
+        Terminal.note(
+            "\(name): loss over \(losses.count) steps, \(Format.duration(report.run.seconds)) minutes"
+        )
         for line in TerminalPlot().lines(losses) { Terminal.note(line) }
         return report
     }

@@ -38,11 +38,15 @@ struct SamplingOptions: ParsableArguments {
 
     func validate() throws {
         try require(maxTokens >= 1, "--max-tokens \(maxTokens): expected 1 or more.")
-        try require(temperature >= 0 && temperature.isFinite, "--temperature \(temperature): expected 0 or more.")
+        try require(
+            temperature >= 0 && temperature.isFinite,
+            "--temperature \(temperature): expected 0 or more.")
         try require(topK >= 0, "--top-k \(topK): expected 0 or more.")
         try require(topP > 0 && topP <= 1, "--top-p \(topP): expected more than 0, at most 1.")
         try require(minP >= 0 && minP <= 1, "--min-p \(minP): expected 0 to 1.")
-        try require(repetitionPenalty > 0, "--repetition-penalty \(repetitionPenalty): expected more than 0.")
+        try require(
+            repetitionPenalty > 0,
+            "--repetition-penalty \(repetitionPenalty): expected more than 0.")
         try require(presencePenalty.isFinite, "--presence-penalty: expected a number.")
         try require(frequencyPenalty.isFinite, "--frequency-penalty: expected a number.")
         try require(!stop.contains(""), "--stop: expected a text that is not empty.")

@@ -28,7 +28,8 @@ struct TerminalPlot {
                 index == 0
                 ? String(format: "%6.2f ┤", high)
                 : index == height - 1 ? String(format: "%6.2f ┤", low) : "       │"
-            return label + String(String.UnicodeScalarView(line.compactMap { Unicode.Scalar(0x2800 + $0) }))
+            return label
+                + String(String.UnicodeScalarView(line.compactMap { Unicode.Scalar(0x2800 + $0) }))
         }
     }
 

@@ -2,7 +2,7 @@ import ArgumentParser
 import Foundation
 import LorikeetRuntime
 
-/// `lorikeet tokenize --model DIR [TEXT]`
+/// `lorikeet tokenize --model DIR [TEXT]`.
 struct Tokenize: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Turn text into a model's token ids, or ids back into text.",
@@ -23,14 +23,17 @@ struct Tokenize: ParsableCommand {
     @OptionGroup var common: CommonOptions
 
     func validate() throws {
-        guard text == nil || ids == nil else { throw ValidationError("Give TEXT or --ids, not both.") }
+        guard text == nil || ids == nil else {
+            throw ValidationError("Give TEXT or --ids, not both.")
+        }
     }
 
     func run() throws {
         let tokenizer = try TokenizerFiles(Checkpoints.open(model)).tokenizer()
         if let ids {
             let tokens = try ids.split(separator: ",").map { word in
-                guard let id = Int32(word.filter { !$0.isWhitespace }), tokenizer.token(of: id) != nil
+                guard let id = Int32(word.filter { !$0.isWhitespace }),
+                    tokenizer.token(of: id) != nil
                 else {
                     throw ValidationError(
                         "--ids: '\(word)' is not a token id below \(tokenizer.vocabularyCount).")

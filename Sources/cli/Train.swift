@@ -3,7 +3,7 @@ import Foundation
 public import LorikeetAdapters
 import LorikeetRuntime
 
-/// `lorikeet train --model DIR --data FILE.jsonl --output DIR`
+/// `lorikeet train --model DIR --data FILE.jsonl --output DIR`.
 struct Train: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Fine-tune an adapter over a frozen base.",
@@ -14,7 +14,8 @@ struct Train: ParsableCommand {
             Ctrl-C ends the run after the current step and keeps what it learned.
             """)
 
-    @Option(name: [.short, .long], help: "A Hugging Face folder, quantized or not, or a GGUF file.")
+    @Option(
+        name: [.short, .long], help: "A Hugging Face folder, quantized or not, or a GGUF file.")
     var model: String
 
     @Option(help: "A JSONL file.")
@@ -32,7 +33,8 @@ struct Train: ParsableCommand {
     @Option(help: "The low-rank term is scaled by alpha / rank; default: twice the rank.")
     var alpha: Double?
 
-    @Option(help: "Layers to adapt, separated by commas; default: all seven linear layers of a block.")
+    @Option(
+        help: "Layers to adapt, separated by commas; default: all seven linear layers of a block.")
     var targetModules = LinearModule.allCases.map(\.rawValue).joined(separator: ",")
 
     @Option(help: "Passes over the data; default: 1.")
@@ -65,7 +67,8 @@ struct Train: ParsableCommand {
     @Option(help: "AdamW's decoupled weight decay.")
     var weightDecay = 0.0
 
-    @Option(help: "RefLoRA: plain LoRA steps at the start; default: a tenth of the run, 100 at most.")
+    @Option(
+        help: "RefLoRA: plain LoRA steps at the start; default: a tenth of the run, 100 at most.")
     var refloraWarmup: Int?
 
     @Option(help: "RefLoRA: refactor at every how many steps.")
@@ -137,7 +140,8 @@ struct Train: ParsableCommand {
 
     private func modules() throws -> [LinearModule] {
         try targetModules.split(separator: ",").map { name in
-            guard let module = LinearModule(rawValue: name.trimmingCharacters(in: .whitespaces)) else {
+            guard let module = LinearModule(rawValue: name.trimmingCharacters(in: .whitespaces))
+            else {
                 let names = LinearModule.allCases.map(\.rawValue).joined(separator: ", ")
                 throw ValidationError("--target-modules: '\(name)' is none of \(names).")
             }

@@ -11,12 +11,14 @@ import Testing
 
     /// Expects exit code 1, an error that names each of `words`, and a silent standard output.
     private func expectRefusal(
-        _ outcome: Program.Outcome, naming words: String..., sourceLocation: SourceLocation = #_sourceLocation
+        _ outcome: Program.Outcome, naming words: String...,
+        sourceLocation: SourceLocation = #_sourceLocation
     ) {
         #expect(outcome.status == 1, "\(outcome)", sourceLocation: sourceLocation)
         #expect(outcome.output.isEmpty, "\(outcome.output)", sourceLocation: sourceLocation)
         for word in words {
-            #expect(outcome.errors.contains(word), "\(outcome.errors)", sourceLocation: sourceLocation)
+            #expect(
+                outcome.errors.contains(word), "\(outcome.errors)", sourceLocation: sourceLocation)
         }
     }
 
@@ -56,7 +58,9 @@ import Testing
     }
 
     @Test func `what does not exist is named`() throws {
-        for command in [["inspect", "/nonexistent/x"], ["quantize", "/nonexistent/x", "--output", "/tmp/y"]] {
+        for command in [
+            ["inspect", "/nonexistent/x"], ["quantize", "/nonexistent/x", "--output", "/tmp/y"],
+        ] {
             expectRefusal(try Program.run(command), naming: "/nonexistent/x")
         }
     }

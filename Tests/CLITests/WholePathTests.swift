@@ -18,13 +18,17 @@ struct WholePathTests {
         return try outcome.json
     }
 
-    private func answer(_ adapter: String?, over base: LanguageModel, _ generator: TextGenerator,
-        _ registry: AdapterRegistry) throws -> [Int32]
-    {
+    private func answer(
+        _ adapter: String?, over base: LanguageModel, _ generator: TextGenerator,
+        _ registry: AdapterRegistry
+    ) throws -> [Int32] {
         var request = GenerationRequest(
-            prompt: try base.chatPrompt([ChatMessage(role: "user", content: "What is the capital of Poland?")]))
+            prompt: try base.chatPrompt([
+                ChatMessage(role: "user", content: "What is the capital of Poland?")
+            ]))
         request.maximumTokens = 12
-        return try generator.generate(request, adapter: registry.adapter(adapter)).choices.map(\.token)
+        return try generator.generate(request, adapter: registry.adapter(adapter)).choices.map(
+            \.token)
     }
 
     @Test func `generate reports what it did`() throws {
@@ -45,13 +49,19 @@ struct WholePathTests {
             let adapter = folder + "/pirate"
             let report = try run(
                 "train", "--model", model, "--data", pirate, "--output", adapter, "--steps", "6",
-                "--batch-size", "2", "--rank", "4", "--learning-rate", "5e-3", "--method", "reflora")
+                "--batch-size", "2", "--rank", "4", "--learning-rate", "5e-3", "--method", "reflora"
+            )
             #expect((report["last_loss"]?.double ?? 9) < (report["first_loss"]?.double ?? 0))
-            for file in ["adapter_config.json", "adapter_model.safetensors", "metrics.jsonl", "pirate.lorikeet"] {
+            for file in [
+                "adapter_config.json", "adapter_model.safetensors", "metrics.jsonl",
+                "pirate.lorikeet",
+            ] {
                 #expect(FileManager.default.fileExists(atPath: "\(adapter)/\(file)"), "\(file)")
             }
             let metrics = try String(contentsOfFile: adapter + "/metrics.jsonl", encoding: .utf8)
-                .split(separator: "\n").map { try JSON(parsing: String($0), source: "metrics.jsonl") }
+                .split(separator: "\n").map {
+                    try JSON(parsing: String($0), source: "metrics.jsonl")
+                }
             #expect(metrics.map { $0["step"]?.int } == [1, 2, 3, 4, 5, 6])
 
             let bundle = adapter + "/pirate.lorikeet"
@@ -59,7 +69,8 @@ struct WholePathTests {
             _ = try run("bundle", "unpack", bundle, "--output", folder + "/unpacked")
             for file in ["adapter_config.json", "adapter_model.safetensors"] {
                 let original = try Data(contentsOf: URL(filePath: "\(adapter)/\(file)"))
-                #expect(try Data(contentsOf: URL(filePath: "\(folder)/unpacked/\(file)")) == original)
+                #expect(
+                    try Data(contentsOf: URL(filePath: "\(folder)/unpacked/\(file)")) == original)
             }
 
             try swaps(adapter: adapter, bundle: bundle)
@@ -70,8 +81,10 @@ struct WholePathTests {
     private func swaps(adapter: String, bundle: String) throws {
         func fresh(_ path: String?) throws -> [Int] {
             let outcome = try Program.run(
-                ["generate", "--model", model, "--chat", "What is the capital of Poland?",
-                    "--max-tokens", "12", "--json"] + (path.map { ["--adapter", $0] } ?? []))
+                [
+                    "generate", "--model", model, "--chat", "What is the capital of Poland?",
+                    "--max-tokens", "12", "--json",
+                ] + (path.map { ["--adapter", $0] } ?? []))
             return try outcome.json["token_ids"]?.array?.compactMap(\.int) ?? []
         }
         let base = try LanguageModel(path: model, compute: Compute())
@@ -100,9 +113,12 @@ struct WholePathTests {
     }
 
     @Test func `tokenize and its inverse`() throws {
-        let ids = try run("tokenize", "--model", model, "Hello, 世界!")["ids"]?.array?.compactMap(\.int) ?? []
+        let ids =
+            try run("tokenize", "--model", model, "Hello, 世界!")["ids"]?.array?.compactMap(\.int)
+            ?? []
         let list = ids.map(String.init).joined(separator: ",")
-        #expect(try run("tokenize", "--model", model, "--ids", list)["text"]?.string == "Hello, 世界!")
+        #expect(
+            try run("tokenize", "--model", model, "--ids", list)["text"]?.string == "Hello, 世界!")
     }
 
     @Test func `malformed data names its line and leaves nothing`() throws {
@@ -114,11 +130,13 @@ struct WholePathTests {
             ] {
                 try Data(text.utf8).write(to: URL(filePath: data))
                 let outcome = try Program.run([
-                    "train", "--model", model, "--data", data, "--output", folder + "/out", "--json",
+                    "train", "--model", model, "--data", data, "--output", folder + "/out",
+                    "--json",
                 ])
                 #expect(outcome.status == 1, "\(outcome)")
                 #expect(outcome.errors.contains(word), "\(outcome.errors)")
-                #expect(try FileManager.default.contentsOfDirectory(atPath: folder) == ["data.jsonl"])
+                #expect(
+                    try FileManager.default.contentsOfDirectory(atPath: folder) == ["data.jsonl"])
             }
         }
     }

@@ -24,7 +24,9 @@ public enum Fixtures {
     }
 
     /// Runs `body` with a fresh folder that is removed afterwards.
-    public static func withTemporaryFolder<Result>(_ body: (String) throws -> Result) throws -> Result {
+    public static func withTemporaryFolder<Result>(
+        _ body: (String) throws -> Result
+    ) throws -> Result {
         let folder = FileManager.default.temporaryDirectory
             .appending(path: "lorikeet-\(UUID().uuidString)").path(percentEncoded: false)
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)

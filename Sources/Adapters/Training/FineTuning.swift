@@ -12,7 +12,7 @@ public import LorikeetRuntime
 public struct FineTuning: Sendable {
     /// The adapter's shape and how it is trained.
     public struct Options: Sendable {
-        /// r
+        /// The rank, r.
         public var rank = 16
         /// alpha; nil for twice the rank.
         public var alpha: Double?
@@ -59,8 +59,12 @@ public struct FineTuning: Sendable {
     /// metrics.jsonl and the bundle, named after the folder.
     ///
     /// - Parameters:
+    ///   - model: the base.
+    ///   - data: a JSONL file, as `TrainingData` reads it.
+    ///   - output: the folder to write.
     ///   - replace: whether an existing `output` is replaced.
     ///   - progress: called after each step; may stop the run, which keeps what was learned.
+    /// - Returns: what was made.
     /// - Throws: `LorikeetError` for bad data, options out of range, a loss that is not finite, an
     ///   output that exists; nothing is written then.
     public func run(

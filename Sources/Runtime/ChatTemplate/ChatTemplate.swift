@@ -14,9 +14,11 @@ public struct ChatTemplate: Sendable {
     /// Parses a template.
     ///
     /// - Parameters:
-    ///   - name: the template's file, for errors.
+    ///   - source: the template.
+    ///   - name: its file, for errors.
     ///   - beginningOfText: the variable `bos_token`, undefined when nil.
     ///   - endOfText: the variable `eos_token`, undefined when nil.
+    /// - Throws: `.malformed` with the line.
     public init(source: String, name: String, beginningOfText: String?, endOfText: String?) throws {
         template = try JinjaTemplate(source, name: name)
         self.beginningOfText = beginningOfText
@@ -48,6 +50,8 @@ public struct ChatTemplate: Sendable {
     ///   - template: chat_template.jinja; nil without one.
     ///   - configuration: tokenizer_config.json; nil without one.
     ///   - folder: where they come from, for errors.
+    /// - Returns: nil when there is no template in either.
+    /// - Throws: `.malformed` when there is one that cannot be read.
     static func choose(
         _ template: String?, configuration: JSON?, folder: String
     ) throws -> ChatTemplate? {
@@ -71,13 +75,15 @@ public struct ChatTemplate: Sendable {
                 let source = chosen["template"]?.string
             else {
                 throw LorikeetError(
-                    .malformed, path, "no \"default\" among the named templates of \"chat_template\"",
+                    .malformed, path,
+                    "no \"default\" among the named templates of \"chat_template\"",
                     got: named.compactMap { $0["name"]?.string }.joined(separator: ", "))
             }
             return source
         default:
             throw LorikeetError(
-                .malformed, path, "\"chat_template\" is neither a string nor a list of named templates")
+                .malformed, path,
+                "\"chat_template\" is neither a string nor a list of named templates")
         }
     }
 
@@ -89,9 +95,11 @@ public struct ChatTemplate: Sendable {
     /// The conversation as the model's prompt.
     ///
     /// - Parameters:
+    ///   - messages: the conversation's turns.
     ///   - addGenerationPrompt: whether the text ends where the assistant's answer begins.
     ///   - tools: a list of JSON schemas; `none` when nil.
     ///   - extra: further variables that the template knows, such as "enable_thinking".
+    /// - Returns: the prompt's text, special tokens and all.
     /// - Throws: `.invalidArgument` in the template's words when it refuses the conversation;
     ///   `.malformed` when the template itself fails.
     public func render(

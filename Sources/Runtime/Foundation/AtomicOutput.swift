@@ -18,7 +18,9 @@ public enum AtomicOutput {
         do {
             try body(output)
             try output.finish()
-            guard rename(temporary, path) == 0 else { throw OutputFile.failure(path, "cannot rename") }
+            guard rename(temporary, path) == 0 else {
+                throw OutputFile.failure(path, "cannot rename")
+            }
         } catch {
             unlink(temporary)
             throw error
@@ -33,9 +35,14 @@ public enum AtomicOutput {
 
     /// Fills a new folder through `body`, which gets the path of a temporary folder beside `path`.
     ///
-    /// - Parameter replace: whether an existing output is replaced; otherwise it is an error.
+    /// - Parameters:
+    ///   - path: the folder that appears.
+    ///   - replace: whether an existing output is replaced; otherwise it is an error.
+    ///   - body: fills the folder; when it throws, nothing is left.
     /// - Throws: `.exists` before any work when `path` exists and `replace` is false.
-    public static func folder(at path: String, replace: Bool, _ body: (String) throws -> Void) throws {
+    public static func folder(
+        at path: String, replace: Bool, _ body: (String) throws -> Void
+    ) throws {
         let path = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
         try requireAbsent(path, unless: replace)
         let temporary = path + ".partial-\(getpid())"
@@ -44,7 +51,8 @@ public enum AtomicOutput {
         do {
             try files.createDirectory(atPath: temporary, withIntermediateDirectories: true)
         } catch {
-            throw LorikeetError(.io, path, "cannot create the folder: \(error.localizedDescription)")
+            throw LorikeetError(
+                .io, path, "cannot create the folder: \(error.localizedDescription)")
         }
         do {
             try body(temporary)

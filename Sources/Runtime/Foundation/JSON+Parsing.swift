@@ -65,7 +65,9 @@ private struct JSONParser {
     }
 
     mutating func expect(_ character: Unicode.Scalar) throws {
-        guard try peek() == UInt8(ascii: character) else { throw failure("expected '\(character)'") }
+        guard try peek() == UInt8(ascii: character) else {
+            throw failure("expected '\(character)'")
+        }
         position += 1
     }
 

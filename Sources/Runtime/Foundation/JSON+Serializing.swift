@@ -27,11 +27,13 @@ extension JSON {
             output += (value.isFinite ? "\(value)" : "null").utf8
         case .string(let value): JSON.quote(value, to: &output)
         case .array(let elements):
-            JSON.writeList(elements, "[", "]", to: &output, indent: indent) { element, output, indent in
+            JSON.writeList(elements, "[", "]", to: &output, indent: indent) {
+                element, output, indent in
                 element.write(to: &output, indent: indent)
             }
         case .object(let members):
-            JSON.writeList(members, "{", "}", to: &output, indent: indent) { member, output, indent in
+            JSON.writeList(members, "{", "}", to: &output, indent: indent) {
+                member, output, indent in
                 JSON.quote(member.key, to: &output)
                 output += (indent == nil ? ":" : ": ").utf8
                 member.value.write(to: &output, indent: indent)

@@ -11,7 +11,7 @@ import Musl
 /// The text is cut into windows of `context` tokens without overlap; within each, every token but the
 /// first is scored given those before it; a partial last window is dropped.
 public struct Perplexity: Sendable {
-    /// exp(mean negative log probability)
+    /// The perplexity: exp of the mean negative log probability.
     public let perplexity: Double
     /// Tokens scored.
     public let tokens: Int
@@ -21,6 +21,9 @@ public struct Perplexity: Sendable {
     /// Scores `tokens`.
     ///
     /// - Parameters:
+    ///   - tokens: the whole text.
+    ///   - model: the model.
+    ///   - adapter: its adapter, if any.
     ///   - context: the window's length, at least 2.
     ///   - progress: gets the windows done, their number and the perplexity so far; returns whether to go on.
     /// - Throws: `.invalidArgument` when the text is shorter than one window.

@@ -14,7 +14,7 @@ public struct Sampler {
     public struct Choice: Sendable, Equatable {
         /// The token.
         public var token: Int32
-        /// log p of it under the model: before penalties and temperature. 0 where it was not asked for.
+        /// Its log p under the model, before penalties and temperature; 0 where it was not asked for.
         public var logProbability: Float
         /// The likeliest tokens under the model with their log p, most likely first.
         public var top: [TokenLogProbability]
@@ -36,9 +36,13 @@ public struct Sampler {
     // Logits, then probabilities [vocabulary]
     private let p: Buffer<Float>
 
+    /// Prepares to choose the tokens of one answer.
+    ///
     /// - Parameters:
+    ///   - parameters: how to choose.
     ///   - prompt: what the repetition penalty counts besides the answer.
     ///   - vocabulary: how many logits there are.
+    ///   - compute: whose kernels to use.
     public init(
         _ parameters: SamplingParameters, prompt: [Int32], vocabulary: Int, compute: Compute
     ) {
@@ -52,6 +56,7 @@ public struct Sampler {
     /// Chooses the next token.
     ///
     /// - Parameter logits: [vocabulary], the model's for the next position.
+    /// - Returns: the token, and what was asked to be reported with it.
     public mutating func next(_ logits: UnsafeBufferPointer<Float>) -> Choice {
         precondition(logits.count == p.count, "\(logits.count) logits instead of \(p.count)")
         var choice = Choice(token: 0, logProbability: 0, top: [])

@@ -11,8 +11,9 @@ public struct SamplingParameters: Sendable, Equatable {
     public var topP: Float = 1
     /// Keeps tokens at least this share as likely as the likeliest; 0 keeps all.
     public var minP: Float = 0
-    /// Divides positive and multiplies negative logits of tokens in the prompt or the answer
-    /// (Keskar et al. 2019, "CTRL", section 4.1).
+    /// Divides positive and multiplies negative logits of tokens in the prompt or the answer.
+    ///
+    /// Source: Keskar et al. 2019, "CTRL", section 4.1.
     public var repetitionPenalty: Float = 1
     /// Taken once from the logit of every token in the answer (OpenAI's definition).
     public var presencePenalty: Float = 0

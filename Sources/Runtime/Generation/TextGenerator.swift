@@ -74,8 +74,10 @@ public final class TextGenerator {
     /// Generates an answer.
     ///
     /// - Parameters:
+    ///   - request: the prompt, and how to go on from it.
     ///   - adapter: the adapter to answer with, or nil for the base.
     ///   - onText: gets each piece of text as soon as it is certain; returns whether to go on.
+    /// - Returns: the whole answer.
     /// - Throws: `LorikeetError` for an empty prompt, a token outside the vocabulary, or a prompt
     ///   that leaves no room for an answer.
     public func generate(

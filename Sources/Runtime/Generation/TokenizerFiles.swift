@@ -19,7 +19,11 @@ public struct TokenizerFiles: Sendable {
             files = try huggingFaceTokenizer(
                 ggufMetadata: gguf.gguf.metadata, source: checkpoint.path
             ).mapValues { file in
-                if case .string(let text) = file { Data(text.utf8) } else { file.data(pretty: true) }
+                if case .string(let text) = file {
+                    Data(text.utf8)
+                } else {
+                    file.data(pretty: true)
+                }
             }
         } else {
             var files: [String: Data] = [:]
@@ -39,7 +43,8 @@ public struct TokenizerFiles: Sendable {
         }
         var tokenizer = try Tokenizer(json: json, source: path + "/tokenizer.json")
         if let configuration = try self.json("tokenizer_config.json") {
-            try tokenizer.apply(configuration: configuration, source: path + "/tokenizer_config.json")
+            try tokenizer.apply(
+                configuration: configuration, source: path + "/tokenizer_config.json")
         }
         return tokenizer
     }

@@ -58,7 +58,8 @@ public struct ModulePath: Hashable, Sendable, CustomStringConvertible {
     /// The path that `name` spells, if it spells one.
     public init?(_ name: some StringProtocol) {
         let parts = name.split(separator: ".", omittingEmptySubsequences: false)
-        guard parts.count == 5, parts[0] == "model", parts[1] == "layers", let layer = Int(parts[2]),
+        guard parts.count == 5, parts[0] == "model", parts[1] == "layers",
+            let layer = Int(parts[2]),
             layer >= 0, let module = LinearModule(rawValue: String(parts[4])),
             module.path == parts[3...].joined(separator: ".")
         else { return nil }

@@ -8,7 +8,8 @@ import Testing
 /// A recorded training run of 30 steps on SmolLM2 over its NF4 base, and how to repeat it.
 ///
 /// The files are too big to commit. They are read from `LORIKEET_REFERENCE`, or from
-/// `../shared/reference/golden` beside the checkout; the quantized base from `LORIKEET_NF4_BASE`.
+/// `../shared/reference/golden` beside the checkout; the quantized base from `LORIKEET_NF4_BASE`, or
+/// from `make models`.
 struct GoldenRun {
     static let (steps, batch, rank, alpha) = (30, 4, 8, 16.0)
 
@@ -20,7 +21,9 @@ struct GoldenRun {
         }
 
     /// The quantized base, if one is named: NF4 with double quantization, the rest fp32.
-    static let base = environment("LORIKEET_NF4_BASE")
+    static let base =
+        environment("LORIKEET_NF4_BASE")
+        ?? Fixtures.quantizedModel.map { URL(fileURLWithPath: $0) }
 
     private static func environment(_ name: String) -> URL? {
         ProcessInfo.processInfo.environment[name].map { URL(fileURLWithPath: $0) }

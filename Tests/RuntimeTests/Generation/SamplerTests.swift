@@ -8,7 +8,8 @@ import Testing
     // Probabilities 1/2, 1/4, 1/8, 1/16, 1/16
     private let logits: [Float] = [0, -1, -2, -3, -3].map { Float($0 * log(2.0)) }
 
-    private func sampler(prompt: [Int32] = [], _ set: (inout SamplingParameters) -> Void) -> Sampler {
+    private func sampler(prompt: [Int32] = [], _ set: (inout SamplingParameters) -> Void) -> Sampler
+    {
         var parameters = SamplingParameters()
         set(&parameters)
         return Sampler(parameters, prompt: prompt, vocabulary: logits.count, compute: compute)
