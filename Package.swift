@@ -83,7 +83,10 @@ let package = Package(
             swiftSettings: swiftSettings),
         .testTarget(
             name: "AdaptersTests",
-            dependencies: ["LorikeetQuant", "LorikeetRuntime", "LorikeetAdapters", "TestSupport"],
+            dependencies: [
+                "LorikeetQuant", "LorikeetRuntime", "LorikeetAdapters", "TestSupport",
+                .product(name: "Crypto", package: "swift-crypto"),
+            ],
             path: "Tests/AdaptersTests", resources: [.copy("Resources")],
             swiftSettings: swiftSettings),
         .testTarget(

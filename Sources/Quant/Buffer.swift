@@ -18,14 +18,16 @@ public final class Buffer<Element: BitwiseCopyable>: @unchecked Sendable {
     }
 
     /// A copy of `elements`.
+    @inlinable
     public convenience init(_ elements: some Collection<Element>) {
         self.init(elements.count)
-        _ = UnsafeMutableBufferPointer(start: pointer, count: count).update(from: elements)
+        _ = self.elements.update(from: elements)
     }
 
     deinit { UnsafeMutableRawPointer(pointer).deallocate() }
 
     /// The element at `index`.
+    @inlinable
     public subscript(index: Int) -> Element {
         get { pointer[index] }
         set { pointer[index] = newValue }
