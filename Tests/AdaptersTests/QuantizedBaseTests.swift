@@ -19,7 +19,9 @@ struct QuantizedBaseTests {
         // quant_state is JSON, whose numbers two programs may spell differently.
         let got = withExtendedLifetime(file) {
             file.tensors.filter { !$0.name.contains("quant_state") }.map { tensor in
-                let digest = SHA256.hash(data: tensor.bytes).map { byte in
+                var hash = SHA256()
+                hash.update(bufferPointer: tensor.bytes)
+                let digest = hash.finalize().map { byte in
                     let digits = String(byte, radix: 16)
                     return digits.count == 1 ? "0" + digits : digits
                 }.joined()

@@ -13,7 +13,7 @@ import Testing
         if: Fixtures.reference("adapters.json") != nil && Fixtures.quantizedModel != nil
             && Fixtures.floatModel != nil, "needs ../shared and make models"))
 struct AdapterOutputTests {
-    @Test(arguments: ["fp32", "nf4"])
+    @Test(arguments: ["fp32", "nf4dq"])
     func `greedy outputs are the recorded ones through every swap`(kind: String) throws {
         let recorded = try JSON(contentsOf: #require(Fixtures.reference("adapters.json")))
         let path = kind == "fp32" ? Fixtures.floatModel : Fixtures.quantizedModel
