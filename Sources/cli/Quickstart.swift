@@ -114,6 +114,8 @@ struct Quickstart: ParsableCommand {
         options.training.length = .steps(steps)
         options.training.batchSize = 6
         options.training.learningRate = 2e-3
+        options.training.schedule = .linear
+        options.training.maximumGradientNorm = 1
         var losses: [Double] = []
         var bar = ProgressBar(name, total: steps)
         let report = try FineTuning(options: options).run(

@@ -56,19 +56,19 @@ struct Train: ParsableCommand {
     var learningRate: Double?
 
     @Option(help: "linear, cosine or constant.")
-    var schedule = LearningRateSchedule.linear
+    var schedule = LearningRateSchedule.constant
 
     @Option(help: "Steps over which the learning rate rises from zero.")
     var warmup = 0
 
     @Option(help: "Gradients are scaled down to this norm; 0 for no clipping.")
-    var maxGradientNorm = 1.0
+    var maxGradientNorm = 0.0
 
     @Option(help: "AdamW's decoupled weight decay.")
     var weightDecay = 0.0
 
     @Option(
-        help: "RefLoRA: plain LoRA steps at the start; default: a tenth of the run, 100 at most.")
+        help: "RefLoRA: plain LoRA steps at the start; default: a sixth of the run, 100 at most.")
     var refloraWarmup: Int?
 
     @Option(help: "RefLoRA: refactor at every how many steps.")

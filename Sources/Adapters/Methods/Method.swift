@@ -98,8 +98,8 @@ public struct RefactoringSchedule: Sendable, Equatable {
         self.interval = interval
     }
 
-    /// The warm-up for a run of `steps`: a tenth of it, at least 1 and at most the authors' 100.
-    public static func defaultWarmup(steps: Int) -> Int { min(max(steps / 10, 1), 100) }
+    /// The warm-up for a run of `steps`: a sixth of it, at least 1 and at most the authors' 100.
+    public static func defaultWarmup(steps: Int) -> Int { min(max(steps / 6, 1), 100) }
 
     /// Whether the factors are refactored for the step with this index.
     public func includes(_ step: Int) -> Bool {

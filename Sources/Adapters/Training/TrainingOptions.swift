@@ -23,14 +23,14 @@ public struct TrainingOptions: Sendable {
     /// A's peak learning rate; nil for the method's default.
     public var learningRate: Double?
     /// How the rate moves.
-    public var schedule = LearningRateSchedule.linear
+    public var schedule = LearningRateSchedule.constant
     /// Steps over which the rate rises from zero.
     public var warmup = 0
     /// The gradient norm above which gradients are scaled down, before any preconditioning; nil for none.
-    public var maximumGradientNorm: Double? = 1
+    public var maximumGradientNorm: Double?
     /// Moments and weight decay.
     public var optimizer = AdamW.Options()
-    /// RefLoRA: steps of plain LoRA at the start; nil for a tenth of the run, 100 at most.
+    /// RefLoRA: steps of plain LoRA at the start; nil for a sixth of the run, 100 at most.
     public var refactoringWarmup: Int?
     /// RefLoRA: refactor at every how many steps.
     public var refactoringInterval = 1
