@@ -11,7 +11,8 @@ size_t quant_kernels_supported(const quant_kernels **tables, size_t max) {
              __builtin_cpu_supports("f16c") && __builtin_cpu_supports("bmi2");
   if (avx2 && count < max) tables[count++] = &quant_kernels_avx2;
   int avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+               __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vnni");
   if (avx512 && count < max) tables[count++] = &quant_kernels_avx512;
 #endif
   return count;

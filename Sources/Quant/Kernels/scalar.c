@@ -188,6 +188,8 @@ static float rmsnorm(const float *x, const float *weight, size_t n, float epsilo
   return scale;
 }
 
+#include "scalar_tiles.h"
+
 const quant_kernels quant_kernels_scalar = {
     .isa = "scalar",
     .quantize = quantize,
@@ -200,6 +202,11 @@ const quant_kernels quant_kernels_scalar = {
     .matvec = matvec,
     .matmul = matmul,
     .matmul_backward = matmul_backward,
+    .tile_4bit = tile_4bit,
+    .tile_8bit = tile_8bit,
+    .prepare = prepare,
+    .matmul_tiles = matmul_tiles,
+    .matmul_tiles_backward = matmul_tiles_backward,
     .dot = dot,
     .axpy = axpy,
     .softmax = softmax,

@@ -38,9 +38,12 @@ struct GoldenRunTests {
             let loss = recorded[step.step - 1]["loss"]?.double ?? .nan
             let norm = recorded[step.step - 1]["grad_norm"]?.double ?? .nan
             let (dLoss, dNorm) = (abs(step.loss / loss - 1), abs(step.gradientNorm / norm - 1))
-            // The bound. fp32 sums in another order differ by 1e-6, which Adam's division by
-            // √v and thirty steps amplify.
-            #expect(dLoss < 1e-3, "step \(step.step): \(step.loss), recorded \(loss)")
+            // fp32 sums in another order differ by 1e-6, which Adam's division by √v and thirty steps
+            // amplify: an element whose gradient is noise still moves by the whole learning rate.
+            // LoRA+ moves B sixteen times as far: the same run on the same machine ends up 2.7e-4 from
+            // the record in AVX2's order of summation and 3.1e-3 in AVX-512's, with 1e-5 at step 1.
+            let tolerance = method == .loraplus && step.step > 10 ? 1e-2 : 1e-3
+            #expect(dLoss < tolerance, "step \(step.step): \(step.loss), recorded \(loss)")
             if !(dLoss <= worst.loss) { (worst.loss, worst.lossStep) = (dLoss, step.step) }
             if !(dNorm <= worst.norm) { (worst.norm, worst.normStep) = (dNorm, step.step) }
             return .proceed

@@ -34,6 +34,66 @@ typedef struct {
 // Floats that matmul and matmul_backward want as scratch, whatever the shape.
 enum { QUANT_MATMUL_SCRATCH = 448 * 256 };
 
+// --- Tiles: weights and activations as the integer products read them ---
+//
+// A matrix W [rows, columns], columns a multiple of 64, is rearranged once into tiles of 16 rows by
+// 64 columns, so that a vector register holds 16 rows and sums never cross its lanes. Within a
+// block of 64 columns weights and activations are integers times a scale each, and a product is
+//
+//   y[m][r] = sum over blocks b of (sum over the block of w * x, in int32) * x.scale[m][b] *
+//   w.scale[r][b]
+//
+// with the blocks added in ascending order, one fused multiply-add each: results are the same bit
+// for bit on every instruction set, for every split into threads and batches.
+
+enum {
+  QUANT_TILE_ROWS = 16,
+  QUANT_TILE_COLUMNS = 64,
+  // Rows of activations that are laid out together, and multiplied by a tile while it is decoded.
+  QUANT_GROUP = 24,
+  // |codes| and |activations| in 16 bits: 64 * 5792² < 2³¹, so a block's sum cannot overflow.
+  QUANT_INT16_LIMIT = 5792,
+  // int16 values that matmul_tiles_backward wants as scratch.
+  QUANT_BACKWARD_SCRATCH = 64 * 64
+};
+
+// Tile (R, B) holds rows 16 R ..< 16 R + 16 and columns 64 B ..< 64 B + 64; tiles lie in rows of
+// tiles.
+//
+// 4 bits: 512 bytes. Byte b of 32-bit word j of the g-th 64 bytes holds two codes of row 16 R + j:
+// column 64 B + 8 g + b in the low nibble, and 4 columns further in the high one.
+// 8 bits: 1024 bytes. Byte b of word j of the g-th 64 bytes is the signed code of row 16 R + j,
+// column 64 B + 4 g + b.
+//
+// Rows beyond the last have scale 0.
+typedef struct {
+  int bits;  // 4 or 8
+  uint8_t *codes;
+  uint16_t *scales;  // [tile rows][tile columns][16], halves
+  size_t rows, columns;
+  // w = codebook16[code] * scale * multiplier16 (4 bits, with 16-bit activations)
+  //   = codebook8[code] * scale * multiplier8 (4 bits, with 8-bit activations)
+  //   = code * scale * multiplier (8 bits; both multipliers are that)
+  float multiplier16, multiplier8;
+  int16_t codebook16[16];
+  int8_t codebook8[16];
+} quant_tiles;
+
+typedef enum { QUANT_INT16 = 16, QUANT_INT8 = 8 } quant_precision;
+
+// Activations X [rows, columns] as integers; columns are padded with zeros to a multiple of 64.
+//
+// The order within a group of rows is the instruction set's own. A group g begins at element
+// QUANT_GROUP * g * (padded columns) of values, and QUANT_GROUP * g * (blocks) of scales and sums;
+// the memory is for whole groups.
+typedef struct {
+  quant_precision precision;
+  size_t rows, columns;
+  void *values;   // int16_t or int8_t
+  float *scales;  // one a row and block
+  int32_t *sums;  // likewise: -128 times the sum of a block's values, for 8 bits
+} quant_activations;
+
 typedef struct quant_kernels {
   const char *isa;  // "scalar", "avx2", "avx512"
 
@@ -67,6 +127,26 @@ typedef struct quant_kernels {
   void (*matmul_backward)(const quant_matrix *w, const float *dy, size_t M, size_t ldy,
                           size_t col_begin, size_t col_end, float *dx, size_t ldx, int accumulate,
                           float *scratch);
+
+  // --- Products of integers (exact) ---
+
+  // Rearranges rows of tiles of a 4-bit matrix whose blocks of 64 columns have one scale each:
+  // scale = absmax * unit. Fills `out` from tile row `begin` to `end`.
+  void (*tile_4bit)(const quant_matrix *w, float unit, size_t begin, size_t end, quant_tiles *out);
+  // Quantizes a matrix of any type to 8 bits, likewise: code = w * 127 / largest |w| of the block,
+  // scale = largest / 127 * unit.
+  void (*tile_8bit)(const quant_matrix *w, float unit, size_t begin, size_t end, quant_tiles *out);
+  // Quantizes groups of rows of X, at x + m * ldx, into `out`, whose members are set.
+  void (*prepare)(const float *x, size_t ldx, size_t group_begin, size_t group_end,
+                  quant_activations *out);
+  // Y (+)= X Wᵀ for row_begin <= r < row_end, row_begin a multiple of 16, row_end too or w->rows.
+  void (*matmul_tiles)(const quant_tiles *w, const quant_activations *x, size_t row_begin,
+                       size_t row_end, float *y, size_t ldy, int accumulate);
+  // dX (+)= dY W for col_begin <= k < col_end, multiples of 64. 64 rows of W at a time share a
+  // scale.
+  void (*matmul_tiles_backward)(const quant_tiles *w, const quant_activations *dy, size_t col_begin,
+                                size_t col_end, float *dx, size_t ldx, int accumulate,
+                                int16_t *scratch);
 
   // --- Vectors, fp32 ---
 

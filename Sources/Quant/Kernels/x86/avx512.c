@@ -1,4 +1,4 @@
-// AVX-512 F, BW, DQ and VL: Intel servers since 2017, AMD since Zen 4.
+// AVX-512 F, BW, DQ, VL, VBMI and VNNI: Intel since Ice Lake, AMD since Zen 4.
 #if defined(__x86_64__)
 
 #include <immintrin.h>
@@ -7,8 +7,9 @@
 
 #include "quant_kernels.h"
 
-#pragma clang attribute push(                                                         \
-    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,f16c,bmi2"))), \
+#pragma clang attribute push(                                                                    \
+    __attribute__((                                                                              \
+        target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx2,fma,f16c,bmi2"))), \
     apply_to = function)
 
 // --- Primitives ---
@@ -177,6 +178,8 @@ V void quantize_32(boundaries b, __m128i order, const float *x, vec reciprocal, 
 }
 
 #include "../vector_kernels.h"
+#include "../vector_tiles.h"
+#include "avx512_tiles.h"
 
 const quant_kernels quant_kernels_avx512 = {
     .isa = "avx512",
@@ -190,6 +193,11 @@ const quant_kernels quant_kernels_avx512 = {
     .matvec = matvec,
     .matmul = matmul,
     .matmul_backward = matmul_backward,
+    .tile_4bit = tile_4bit,
+    .tile_8bit = tile_8bit,
+    .prepare = prepare,
+    .matmul_tiles = matmul_tiles,
+    .matmul_tiles_backward = matmul_tiles_backward,
     .dot = dot,
     .axpy = axpy,
     .softmax = softmax,
