@@ -78,49 +78,4 @@ public struct WeightMatrix: @unchecked Sendable {
             compute.kernels.dequantize_f32($0, index * columns, columns, output)
         }
     }
-
-    /// Y = X Wᵀ.
-    ///
-    /// - Parameters:
-    ///   - x: [count, columns]
-    ///   - count: rows of X.
-    ///   - y: [count, rows]
-    ///   - compute: what to run on.
-    public func multiply(
-        _ x: UnsafePointer<Float>, count: Int, into y: UnsafeMutablePointer<Float>,
-        on compute: Compute
-    ) {
-        // 32 rows are the largest panel of the kernels: a split inside one would waste the rest of it.
-        compute.pool.split(rows, by: 32) { thread, begin, end in
-            withUnsafePointer(to: raw) { w in
-                if count == 1 {
-                    compute.kernels.matvec(w, x, begin, end, y)
-                } else {
-                    compute.kernels.matmul(
-                        w, x, count, columns, begin, end, y, rows, compute.scratch(thread))
-                }
-            }
-        }
-    }
-
-    /// dX = dY W, or dX += dY W.
-    ///
-    /// - Parameters:
-    ///   - dy: [count, rows]
-    ///   - count: rows of dY.
-    ///   - dx: [count, columns]
-    ///   - accumulate: whether the product is added to what `dx` holds.
-    ///   - compute: what to run on.
-    public func multiplyBackward(
-        _ dy: UnsafePointer<Float>, count: Int, into dx: UnsafeMutablePointer<Float>,
-        accumulate: Bool, on compute: Compute
-    ) {
-        compute.pool.split(columns, by: 64) { thread, begin, end in
-            withUnsafePointer(to: raw) { w in
-                compute.kernels.matmul_backward(
-                    w, dy, count, rows, begin, end, dx, columns, accumulate ? 1 : 0,
-                    compute.scratch(thread))
-            }
-        }
-    }
 }

@@ -76,13 +76,16 @@ struct KernelProductTests {
                 let ldy = rows + 2
                 let x = noise(M * ldx + 1, seed: 5)
                 let y = Buffer([Float](repeating: 7, count: M * ldy + 1))
+                let accumulate = M % 2 == 1
                 let begin = rows > 20 ? 16 : 0
                 withUnsafePointer(to: matrix.raw) {
                     if M == 1 {
-                        compute.kernels.matvec($0, x.pointer, begin, rows, y.pointer)
+                        compute.kernels.matvec(
+                            $0, x.pointer, begin, rows, y.pointer, accumulate ? 1 : 0)
                     } else {
                         compute.kernels.matmul(
-                            $0, x.pointer, M, ldx, begin, rows, y.pointer, ldy, scratch)
+                            $0, x.pointer, M, ldx, begin, rows, y.pointer, ldy,
+                            accumulate ? 1 : 0, scratch)
                     }
                 }
                 var failures = 0
@@ -92,8 +95,8 @@ struct KernelProductTests {
                             if y[m * ldy + r] != 7 { failures += 1 }
                             continue
                         }
-                        var sum: Float = 0
-                        var magnitude: Float = 0
+                        var sum: Float = accumulate ? 7 : 0
+                        var magnitude = sum
                         for k in 0..<columns {
                             let product = x[m * ldx + k] * weights[r * columns + k]
                             sum += product

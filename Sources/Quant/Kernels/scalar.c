@@ -122,18 +122,20 @@ static void bf16_from_f32(const float *x, size_t n, uint16_t *out) {
 }
 
 static void matvec(const quant_matrix *w, const float *x, size_t row_begin, size_t row_end,
-                   float *y) {
+                   float *y, int accumulate) {
   for (size_t r = row_begin; r < row_end; r++) {
     float sum = 0;
     for (size_t k = 0; k < w->columns; k++) sum += element(w, r * w->columns + k) * x[k];
-    y[r] = sum;
+    y[r] = accumulate ? y[r] + sum : sum;
   }
 }
 
 static void matmul(const quant_matrix *w, const float *x, size_t M, size_t ldx, size_t row_begin,
-                   size_t row_end, float *y, size_t ldy, float *scratch) {
+                   size_t row_end, float *y, size_t ldy, int accumulate, float *scratch) {
   (void)scratch;
-  for (size_t m = 0; m < M; m++) matvec(w, x + m * ldx, row_begin, row_end, y + m * ldy);
+  for (size_t m = 0; m < M; m++) {
+    matvec(w, x + m * ldx, row_begin, row_end, y + m * ldy, accumulate);
+  }
 }
 
 static void matmul_backward(const quant_matrix *w, const float *dy, size_t M, size_t ldy,

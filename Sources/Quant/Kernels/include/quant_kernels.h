@@ -117,13 +117,15 @@ typedef struct quant_kernels {
 
   // --- Products with a weight matrix, fp32 arithmetic ---
 
-  // y[r] = sum_k w[r, k] x[k] for row_begin <= r < row_end.
-  void (*matvec)(const quant_matrix *w, const float *x, size_t row_begin, size_t row_end, float *y);
-  // Y = X Wᵀ: y[m * ldy + r] = sum_k x[m * ldx + k] w[r, k] for row_begin <= r < row_end, m < M.
+  // A product is added to what the result holds when accumulate is not 0.
+
+  // y[r] (+)= sum_k w[r, k] x[k] for row_begin <= r < row_end.
+  void (*matvec)(const quant_matrix *w, const float *x, size_t row_begin, size_t row_end, float *y,
+                 int accumulate);
+  // Y (+)= X Wᵀ: y[m * ldy + r] = sum_k x[m * ldx + k] w[r, k] for row_begin <= r < row_end, m < M.
   void (*matmul)(const quant_matrix *w, const float *x, size_t M, size_t ldx, size_t row_begin,
-                 size_t row_end, float *y, size_t ldy, float *scratch);
-  // dX (+)= dY W: dx[m * ldx + k] = sum_r dy[m * ldy + r] w[r, k] for col_begin <= k < col_end;
-  // added to what dx holds when accumulate is not 0.
+                 size_t row_end, float *y, size_t ldy, int accumulate, float *scratch);
+  // dX (+)= dY W: dx[m * ldx + k] = sum_r dy[m * ldy + r] w[r, k] for col_begin <= k < col_end.
   void (*matmul_backward)(const quant_matrix *w, const float *dy, size_t M, size_t ldy,
                           size_t col_begin, size_t col_end, float *dx, size_t ldx, int accumulate,
                           float *scratch);

@@ -1,4 +1,4 @@
-import LorikeetQuant
+package import LorikeetQuant
 
 /// Memory that every block of a forward pass uses in turn.
 package final class ForwardScratch {
@@ -10,21 +10,21 @@ package final class ForwardScratch {
     let h: Buffer<Float>
     /// Every row's position in its sequence [tokens].
     let positions: Buffer<Int32>
-    /// Between a low-rank term's two factors.
-    let lowRank: LowRankScratch
+    /// What linear layers work with.
+    let linear: LinearScratch
     /// Attention scores, one a thread.
     private(set) var scores: [Buffer<Float>] = []
     private var keys = 0
     private let threads: Int
 
     /// Allocates for batches of up to `tokens` rows.
-    package init(_ configuration: ModelConfiguration, tokens: Int, threads: Int) {
+    package init(_ configuration: ModelConfiguration, tokens: Int, on compute: Compute) {
         normed = Buffer(tokens * configuration.hiddenSize)
         inverseRMS = Buffer(tokens)
         h = Buffer(tokens * configuration.intermediateSize)
         positions = Buffer(tokens)
-        lowRank = LowRankScratch(tokens: tokens)
-        self.threads = threads
+        linear = LinearScratch(tokens: tokens, on: compute)
+        threads = compute.pool.count
     }
 
     /// Makes room for a pass: the positions of `batch`, scores over its longest sequence, and the
@@ -40,7 +40,7 @@ package final class ForwardScratch {
         for layer in 0..<layers {
             for module in LinearModule.allCases {
                 let path = ModulePath(layer: layer, module: module)
-                if let delta = adapter.delta(at: path) { lowRank.reserve(rank: delta.rank) }
+                if let delta = adapter.delta(at: path) { linear.reserve(rank: delta.rank) }
             }
         }
     }
