@@ -29,6 +29,14 @@ public enum LinearWeight: Sendable {
         }
     }
 
+    /// Bytes that a product reads.
+    public var memory: Int {
+        switch self {
+        case .stored(let matrix): matrix.memory
+        case .tiled(let matrix): matrix.memory
+        }
+    }
+
     private var isTiled: Bool {
         if case .tiled = self { true } else { false }
     }

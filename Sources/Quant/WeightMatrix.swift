@@ -18,6 +18,16 @@ public struct WeightMatrix: @unchecked Sendable {
     /// Whether the weights are 4-bit codes.
     public var isQuantized: Bool { raw.type == QUANT_4BIT }
 
+    /// Bytes of the weights, scales included.
+    public var memory: Int {
+        let count = rows * columns
+        return switch raw.type {
+        case QUANT_F32: 4 * count
+        case QUANT_F16, QUANT_BF16: 2 * count
+        default: (count + 1) / 2 + (count + raw.block_size - 1) / raw.block_size * 4
+        }
+    }
+
     /// Views row-major floats: `type` is `QUANT_F32`, `QUANT_F16` or `QUANT_BF16`.
     ///
     /// - Parameters:

@@ -35,7 +35,7 @@ struct Logits: ParsableCommand {
         let adapter = try Adapters.sum(
             self.model.adapter, for: model.configuration, of: checkpoint)
         let pass = InferencePass(model: model, compute: compute)
-        let cache = KVCache(model.configuration, capacity: max(ids.count, 1))
+        let cache = pass.makeCache(capacity: max(ids.count, 1))
         let logits = try pass.forward(ids, cache: cache, adapter: adapter, logits: .all)
         let tensor = TensorDescription(
             name: "logits", type: .f32, shape: [ids.count, model.configuration.vocabularySize])

@@ -4,7 +4,7 @@ public import LorikeetQuant
 ///
 /// ```swift
 /// let pass = InferencePass(model: model, compute: compute)
-/// let cache = KVCache(model.configuration, capacity: 1024)
+/// let cache = pass.makeCache(capacity: 1024)
 /// let logits = try pass.forward(prompt, cache: cache, adapter: nil, logits: .last)
 /// ```
 public final class InferencePass {
@@ -44,6 +44,11 @@ public final class InferencePass {
         rotary = RotaryEmbedding(configuration, positions: 0)
         x = Buffer(chunk * configuration.hiddenSize)
         output = Buffer(configuration.vocabularySize)
+    }
+
+    /// An empty cache for a sequence of at most `capacity` tokens (the model's own limit by default).
+    public func makeCache(capacity: Int? = nil) -> KVCache {
+        KVCache(model.configuration, capacity: capacity, precision: compute.precision)
     }
 
     /// Appends `tokens` to the sequence in `cache` and returns logits.

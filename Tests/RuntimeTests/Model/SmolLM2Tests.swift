@@ -19,7 +19,7 @@ struct `The default model` {
         let pass = InferencePass(model: model, compute: Compute())
         let ids = golden.int32s("\(prompt)/input_ids")
         let V = model.configuration.vocabularySize
-        let cache = KVCache(model.configuration, capacity: ids.count)
+        let cache = pass.makeCache(capacity: ids.count)
         let logits = try pass.forward(ids, cache: cache, adapter: nil, logits: .all)
 
         let last = golden.floats("\(prompt)/\(kind)/last_logits")

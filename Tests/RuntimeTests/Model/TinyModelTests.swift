@@ -33,7 +33,7 @@ private func rows(_ golden: GoldenFile) -> [[Int32]] {
         let expected = golden.floats("logits")
         let (width, V) = (golden.shape("input_ids")[1], model.configuration.vocabularySize)
         for (index, row) in rows(golden).enumerated() {
-            let cache = KVCache(model.configuration)
+            let cache = pass.makeCache()
             let logits = try pass.forward(row, cache: cache, adapter: nil, logits: .all)
             #expect(logits.count == row.count * V)
             #expect(cache.count == row.count)
@@ -53,8 +53,8 @@ private func rows(_ golden: GoldenFile) -> [[Int32]] {
         let V = model.configuration.vocabularySize
         let row = rows(golden)[0]
         let whole = Array(
-            try pass.forward(row, cache: KVCache(model.configuration), adapter: nil, logits: .all))
-        let cache = KVCache(model.configuration, capacity: row.count)
+            try pass.forward(row, cache: pass.makeCache(), adapter: nil, logits: .all))
+        let cache = pass.makeCache(capacity: row.count)
         for (i, token) in row.enumerated() {
             let logits = try pass.forward([token], cache: cache, adapter: nil)
             let worst = zip(logits, whole[i * V..<(i + 1) * V]).map { abs($0 - $1) }.max()
@@ -75,7 +75,7 @@ private func rows(_ golden: GoldenFile) -> [[Int32]] {
         let row = rows(golden)[0]
         let V = model.configuration.vocabularySize
         let actual = try pass.logProbabilities(
-            of: row, cache: KVCache(model.configuration), adapter: nil)
+            of: row, cache: pass.makeCache(), adapter: nil)
         let logits = golden.floats("logits")
         let expected = (0..<row.count - 1).map { i in
             let z = logits[i * V..<(i + 1) * V].map(Double.init)
@@ -89,7 +89,7 @@ private func rows(_ golden: GoldenFile) -> [[Int32]] {
     {
         let model = try tinyModel("llama_plain_mha")
         let pass = InferencePass(model: model, compute: Compute(threads: 1))
-        let cache = KVCache(model.configuration, capacity: 4)
+        let cache = pass.makeCache(capacity: 4)
         for tokens: [Int32] in [[], [256], [-1], [1, 2, 3, 4, 5]] {
             #expect(throws: LorikeetError.self) {
                 try pass.forward(tokens, cache: cache, adapter: nil)

@@ -45,9 +45,7 @@ package struct LlamaAttention: Sendable {
             (i == 0 ? kept.q : i == 1 ? kept.k : kept.v).pointer
         }
         rotate(kept.q.pointer, kept.k.pointer, pass, pass.rotary.forward)
-        attention.forward(
-            spans(kept, pass), q: kept.q.pointer, into: kept.attended.pointer,
-            scratch: scratch.scores, on: compute)
+        attend(kept, pass)
         if middle != x { middle.update(from: x, count: n * norm.weight.count) }
         pass.apply(
             output, .output, to: kept.attended.pointer, into: middle, accumulate: true)
@@ -85,6 +83,23 @@ package struct LlamaAttention: Sendable {
         if let dNormed {
             norm.backward(
                 dNormed, x: x, inverseRMS: rho, count: n, addingTo: d, on: compute)
+        }
+    }
+
+    private func attend(_ kept: BlockActivations, _ pass: ForwardContext) {
+        let (q, o) = (kept.q.pointer, kept.attended.pointer)
+        pass.batch.writeCaches(
+            layer: pass.layer, keys: kept.k.pointer, values: kept.v.pointer,
+            width: attention.keyValueHeads * attention.headSize, on: pass.compute)
+        attention.forward(
+            spans(kept, pass), q: q, into: o, scratch: pass.scratch.scores, on: pass.compute)
+        for sequence in pass.batch.sequences {
+            guard let cache = sequence.cache, let kv = cache.halves(layer: pass.layer) else {
+                continue
+            }
+            let span = CachedAttention.Span(
+                start: sequence.start, count: sequence.count, past: cache.count, kv: kv)
+            pass.scratch.cachedAttention.forward(span, q: q, into: o, on: pass.compute)
         }
     }
 

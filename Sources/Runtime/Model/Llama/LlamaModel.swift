@@ -27,6 +27,14 @@ public final class LlamaModel: Sendable {
         output = try reader.linear("\(outputName).weight", V, C)
     }
 
+    /// Bytes of all the linear layers' weights, the output projection's among them: what a decoded
+    /// token reads.
+    public var weightMemory: Int {
+        blocks.reduce(output.memory) { sum, block in
+            LinearModule.allCases.reduce(sum) { $0 + block[$1].weight.memory }
+        }
+    }
+
     /// The frozen weights of the layer at `path`, or nil where the model has no such layer.
     public func weight(at path: ModulePath) -> LinearWeight? {
         guard blocks.indices.contains(path.layer) else { return nil }

@@ -10,6 +10,8 @@ package final class ForwardScratch {
     let h: Buffer<Float>
     /// Every row's position in its sequence [tokens].
     let positions: Buffer<Int32>
+    /// Attention over caches of halves.
+    let cachedAttention: CachedAttention
     /// What linear layers work with.
     let linear: LinearScratch
     /// Attention scores, one a thread.
@@ -23,6 +25,7 @@ package final class ForwardScratch {
         inverseRMS = Buffer(tokens)
         h = Buffer(tokens * configuration.intermediateSize)
         positions = Buffer(tokens)
+        cachedAttention = CachedAttention(configuration, on: compute)
         linear = LinearScratch(tokens: tokens, on: compute)
         threads = compute.pool.count
     }
@@ -31,9 +34,10 @@ package final class ForwardScratch {
     /// largest rank of `adapter`.
     func prepare(_ batch: Batch, adapter: (any LowRankDeltas)?, layers: Int) {
         batch.writePositions(into: positions.pointer)
-        if batch.longest > keys {
+        let longest = batch.longestInFloats
+        if longest > keys {
             // Doubled, so that a growing sequence seldom asks.
-            keys = max(batch.longest, 2 * keys, 64)
+            keys = max(longest, 2 * keys, 64)
             scores = (0..<threads).map { _ in Buffer(Attention.scratchCount(keys: keys)) }
         }
         guard let adapter else { return }
