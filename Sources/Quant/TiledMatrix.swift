@@ -46,7 +46,7 @@ public struct TiledMatrix: @unchecked Sendable {
         tiles.rows = matrix.rows
         tiles.columns = matrix.columns
         if matrix.isQuantized {
-            tiles.setCodebooks(matrix.codebook, multiplier: multiplier)
+            tiles.set(.of(matrix.codebook), multiplier: multiplier)
         } else {
             tiles.multiplier16 = multiplier
             tiles.multiplier8 = multiplier
@@ -60,37 +60,49 @@ public struct TiledMatrix: @unchecked Sendable {
     }
 }
 
-extension quant_tiles {
-    /// The 16 values as integers of either width, and what brings them back.
-    fileprivate mutating func setCodebooks(_ codebook: [Float], multiplier: Float) {
-        let limit16 = Float(QUANT_INT16_LIMIT)
-        // Of all scales that keep to 7 bits, the one whose rounding loses least: the values lie unevenly.
-        let limit8 = stride(from: Float(90), through: 127, by: 0.01).min {
-            Self.roundingError(codebook, scale: $0) < Self.roundingError(codebook, scale: $1)
-        }
-        let scale8 = limit8 ?? 127
-        withUnsafeMutableBytes(of: &codebook16) { bytes in
-            let values = bytes.bindMemory(to: Int16.self)
-            for (i, value) in codebook.enumerated() {
-                values[i] = Int16((value * limit16).rounded(.toNearestOrEven))
-            }
-        }
-        withUnsafeMutableBytes(of: &codebook8) { bytes in
-            let values = bytes.bindMemory(to: Int8.self)
-            for (i, value) in codebook.enumerated() {
-                values[i] = Int8((value * scale8).rounded(.toNearestOrEven))
-            }
-        }
-        multiplier16 = multiplier / limit16
-        multiplier8 = multiplier / scale8
-    }
+/// A codebook's 16 values as integers of either width.
+private struct IntegerCodebook {
+    let values: [Float]
+    let codes16: [Int16]
+    let codes8: [Int8]
+    /// What a value is multiplied by to become an 8-bit integer.
+    let scale8: Float
 
-    private static func roundingError(_ codebook: [Float], scale: Float) -> Float {
-        codebook.reduce(0) { sum, value in
-            let error = (value * scale).rounded(.toNearestOrEven) / scale - value
-            return sum + error * error
+    private static let known = QuantizationFormat.allCases.map { Self($0.codebook.array) }
+
+    static func of(_ values: [Float]) -> Self { known.first { $0.values == values } ?? Self(values) }
+
+    private init(_ values: [Float]) {
+        func rounded(_ scale: Float) -> [Float] {
+            values.map { ($0 * scale).rounded(.toNearestOrEven) }
         }
+        func error(_ scale: Float) -> Float {
+            zip(values, rounded(scale)).reduce(0) { $0 + ($1.1 / scale - $1.0) * ($1.1 / scale - $1.0) }
+        }
+        self.values = values
+        codes16 = rounded(Float(QUANT_INT16_LIMIT)).map(Int16.init)
+        // Of all scales that keep to 7 bits, the one whose rounding loses least: the values lie unevenly.
+        let scales = stride(from: Float(90), through: 127, by: 0.01).map { ($0, error($0)) }
+        scale8 = scales.min { $0.1 < $1.1 }?.0 ?? 127
+        codes8 = rounded(scale8).map(Int8.init)
     }
+}
+
+extension quant_tiles {
+    fileprivate mutating func set(_ codebook: IntegerCodebook, multiplier: Float) {
+        withUnsafeMutableBytes(of: &codebook16) { $0.copyBytes(from: codebook.codes16.bytes) }
+        withUnsafeMutableBytes(of: &codebook8) { $0.copyBytes(from: codebook.codes8.bytes) }
+        multiplier16 = multiplier / Float(QUANT_INT16_LIMIT)
+        multiplier8 = multiplier / codebook.scale8
+    }
+}
+
+extension [Int16] {
+    fileprivate var bytes: [UInt8] { withUnsafeBytes { [UInt8]($0) } }
+}
+
+extension [Int8] {
+    fileprivate var bytes: [UInt8] { withUnsafeBytes { [UInt8]($0) } }
 }
 
 extension WeightMatrix {

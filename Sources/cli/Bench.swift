@@ -73,19 +73,25 @@ struct Bench: ParsableCommand {
                 "precision": .string(compute.precision.rawValue),
             ])
         } else {
-            Terminal.print(
-                String(
-                    format: """
-                        prefill %d: %.1f tokens/s, %.0f ms to the first token
-                        decode %d behind %d: %.1f tokens/s, %.0f %% of %.1f GB/s
-                        loaded in %.0f ms, peak memory %@ (%@, %@, %d threads)
-                        """,
-                    prefill, result.prefillTokensPerSecond,
-                    prefill > 0 ? 1000 * result.timeToFirstToken : 0, decode, depth,
-                    result.decodeTokensPerSecond, 100 * result.shareOfBandwidth,
-                    result.bandwidth / 1e9, 1000 * loadSeconds,
-                    Format.bytes(result.peakMemory),
-                    InstructionSet.current.name, compute.precision.rawValue, compute.pool.count))
+            var lines: [String] = []
+            if prefill > 0 {
+                lines.append(
+                    String(
+                        format: "prefill %d: %.1f tokens/s, %.0f ms to the first token", prefill,
+                        result.prefillTokensPerSecond, 1000 * result.timeToFirstToken))
+            }
+            if decode > 0 {
+                lines.append(
+                    String(
+                        format: "decode %d behind %d: %.1f tokens/s, %.0f %% of %.1f GB/s", decode,
+                        depth, result.decodeTokensPerSecond, 100 * result.shareOfBandwidth,
+                        result.bandwidth / 1e9))
+            }
+            lines.append(
+                "loaded in \(Int(1000 * loadSeconds)) ms, "
+                    + "peak memory \(Format.bytes(result.peakMemory)) (\(InstructionSet.current), "
+                    + "\(compute.precision.rawValue), \(compute.pool.count) threads)")
+            Terminal.print(lines.joined(separator: "\n"))
         }
     }
 }

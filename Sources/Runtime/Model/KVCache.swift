@@ -1,4 +1,4 @@
-import LorikeetQuant
+public import LorikeetQuant
 package import QuantKernels
 
 /// The rotated keys and the values of one sequence, of every block.

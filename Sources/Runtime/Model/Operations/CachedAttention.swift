@@ -1,5 +1,5 @@
-package import LorikeetQuant
-package import QuantKernels
+import LorikeetQuant
+import QuantKernels
 
 /// Causal attention over caches of halves: what generation streams once a step.
 ///
