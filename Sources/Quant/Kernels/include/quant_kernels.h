@@ -99,7 +99,7 @@ enum {
   // The largest head_size that attend takes; it must be a multiple of 8.
   QUANT_ATTEND_HEAD = 256,
   // Floats that attend wants as scratch, whatever the numbers of queries and positions.
-  QUANT_ATTEND_SCRATCH = 448 * 256
+  QUANT_ATTEND_SCRATCH = 704 * 256
 };
 
 // The keys and values of one sequence in one layer, as IEEE halves:
