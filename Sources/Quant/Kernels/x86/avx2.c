@@ -247,6 +247,8 @@ V void quantize_32(boundaries b, __m128i order, const float *x, vec reciprocal, 
 #include "../vector_kernels.h"
 // After the products, which it is made of.
 #include "../vector_attention.h"
+#include "../vector_tiles.h"
+#include "avx2_tiles.h"
 
 const quant_kernels quant_kernels_avx2 = {
     .isa = "avx2",
@@ -260,6 +262,11 @@ const quant_kernels quant_kernels_avx2 = {
     .matvec = matvec,
     .matmul = matmul,
     .matmul_backward = matmul_backward,
+    .tile_4bit = tile_4bit,
+    .tile_8bit = tile_8bit,
+    .prepare = prepare,
+    .matmul_tiles = matmul_tiles,
+    .matmul_tiles_backward = matmul_tiles_backward,
     .dot = dot,
     .axpy = axpy,
     .softmax = softmax,
