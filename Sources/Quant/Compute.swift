@@ -20,7 +20,7 @@ public final class Compute: Sendable {
         self.precision = precision
         kernels = instructionSet.kernels
         pool = ThreadPool(threads: threads)
-        scratches = (0..<pool.count).map { _ in Buffer(Int(QUANT_MATMUL_SCRATCH)) }
+        scratches = (0..<pool.count).map { _ in Buffer(Int(max(QUANT_MATMUL_SCRATCH, QUANT_ATTEND_SCRATCH))) }
     }
 
     /// The kernels' scratch of one thread of the pool.
