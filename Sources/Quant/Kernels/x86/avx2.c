@@ -245,6 +245,8 @@ V void quantize_32(boundaries b, __m128i order, const float *x, vec reciprocal, 
 }
 
 #include "../vector_kernels.h"
+// After the products, which it is made of.
+#include "../vector_attention.h"
 
 const quant_kernels quant_kernels_avx2 = {
     .isa = "avx2",
@@ -264,6 +266,9 @@ const quant_kernels quant_kernels_avx2 = {
     .swiglu = swiglu,
     .swiglu_backward = swiglu_backward,
     .rmsnorm = rmsnorm,
+    .kv_write = kv_write,
+    .attend = attend,
+    .attend_merge = attend_merge,
 };
 
 #pragma clang attribute pop
