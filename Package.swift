@@ -37,7 +37,7 @@ let package = Package(
         .target(
             name: "LorikeetRuntime",
             dependencies: [
-                "LorikeetQuant", "QuantKernels", "COpenBLAS",
+                "LorikeetQuant", "QuantKernels",
                 .product(name: "OrderedCollections", package: "swift-collections"),
                 .product(name: "HeapModule", package: "swift-collections"),
             ],

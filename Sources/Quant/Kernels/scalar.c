@@ -190,6 +190,20 @@ static float rmsnorm(const float *x, const float *weight, size_t n, float epsilo
   return scale;
 }
 
+static void gemm(const quant_gemm *p, float *scratch) {
+  (void)scratch;
+  for (size_t m = 0; m < p->M; m++) {
+    for (size_t n = 0; n < p->N; n++) {
+      float sum = p->accumulate ? p->c[m * p->ldc + n] : 0;
+      for (size_t k = 0; k < p->K; k++) {
+        sum +=
+            p->alpha * p->a[m * p->a_row + k * p->a_column] * p->b[k * p->b_row + n * p->b_column];
+      }
+      p->c[m * p->ldc + n] = sum;
+    }
+  }
+}
+
 #include "scalar_tiles.h"
 // Finite numbers stay finite.
 static uint16_t saturated_f16(float x) {
@@ -284,6 +298,7 @@ const quant_kernels quant_kernels_scalar = {
     .matvec = matvec,
     .matmul = matmul,
     .matmul_backward = matmul_backward,
+    .gemm = gemm,
     .tile_4bit = tile_4bit,
     .tile_8bit = tile_8bit,
     .prepare = prepare,

@@ -243,7 +243,7 @@ private let tolerance = 1e-5
             weight: .stored(matrix(weight, rows: outputs, columns: columns)))
         let delta = LowRankDelta(a: Buffer(a), b: Buffer(b), rank: rank, scale: scale)
         let scratch = LinearScratch(tokens: rows, on: compute)
-        scratch.reserve(rank: rank)
+        scratch.reserve(delta)
         let exact = { (x: [Double], a: [Double], b: [Double]) -> [Double] in
             let base = Naive.product(x, weight.elements.map(Double.init), columns: columns)
             let low = Naive.product(

@@ -115,6 +115,20 @@ typedef struct {
   size_t kv_heads, head_size;
 } quant_kv;
 
+// C (+)= alpha A B, fp32. Element (m, k) of A [M, K] is a[m * a_row + k * a_column], one of whose
+// strides is 1; of B [K, N] likewise. C's rows are ldc apart.
+typedef struct {
+  size_t M, N, K;
+  float alpha;
+  const float *a;
+  size_t a_row, a_column;
+  const float *b;
+  size_t b_row, b_column;
+  float *c;
+  size_t ldc;
+  int accumulate;
+} quant_gemm;
+
 typedef struct quant_kernels {
   const char *isa;  // "scalar", "avx2", "avx512"
 
@@ -150,6 +164,9 @@ typedef struct quant_kernels {
   void (*matmul_backward)(const quant_matrix *w, const float *dy, size_t M, size_t ldy,
                           size_t col_begin, size_t col_end, float *dx, size_t ldx, int accumulate,
                           float *scratch);
+
+  // A product of matrices that are no weights; scratch as matmul has it.
+  void (*gemm)(const quant_gemm *product, float *scratch);
 
   // --- Products of integers (exact) ---
 

@@ -245,8 +245,10 @@ V void quantize_32(boundaries b, __m128i order, const float *x, vec reciprocal, 
 }
 
 #include "../vector_kernels.h"
-// After the products, which it is made of.
+
+// Made of those.
 #include "../vector_attention.h"
+#include "../vector_gemm.h"
 #include "../vector_tiles.h"
 #include "avx2_tiles.h"
 
@@ -262,6 +264,7 @@ const quant_kernels quant_kernels_avx2 = {
     .matvec = matvec,
     .matmul = matmul,
     .matmul_backward = matmul_backward,
+    .gemm = gemm,
     .tile_4bit = tile_4bit,
     .tile_8bit = tile_8bit,
     .prepare = prepare,

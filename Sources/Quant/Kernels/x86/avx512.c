@@ -178,10 +178,12 @@ V void quantize_32(boundaries b, __m128i order, const float *x, vec reciprocal, 
 }
 
 #include "../vector_kernels.h"
+
+// Made of those.
+#include "../vector_attention.h"
+#include "../vector_gemm.h"
 #include "../vector_tiles.h"
 #include "avx512_tiles.h"
-// After the products, which it is made of.
-#include "../vector_attention.h"
 
 const quant_kernels quant_kernels_avx512 = {
     .isa = "avx512",
@@ -195,6 +197,7 @@ const quant_kernels quant_kernels_avx512 = {
     .matvec = matvec,
     .matmul = matmul,
     .matmul_backward = matmul_backward,
+    .gemm = gemm,
     .tile_4bit = tile_4bit,
     .tile_8bit = tile_8bit,
     .prepare = prepare,

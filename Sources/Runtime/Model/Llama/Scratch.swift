@@ -44,7 +44,7 @@ package final class ForwardScratch {
         for layer in 0..<layers {
             for module in LinearModule.allCases {
                 let path = ModulePath(layer: layer, module: module)
-                if let delta = adapter.delta(at: path) { linear.reserve(rank: delta.rank) }
+                if let delta = adapter.delta(at: path) { linear.reserve(delta) }
             }
         }
     }

@@ -43,7 +43,7 @@ package struct Attention: Sendable {
     package let headSize: Int
 
     // 64 queries × 512 keys of scores are 128 KiB: a tile and its gradient stay in the second-level
-    // cache, and the products are tall enough for sgemm to reach its speed.
+    // cache, and the products are tall enough to run at full speed.
     private static let tile = 64
 
     /// Creates the operation.
@@ -74,10 +74,13 @@ package struct Attention: Sendable {
             let (span, head) = (spans[item / heads], item % heads)
             let scores = scratch[thread].pointer
             if span.count == 1 {
-                attendOne(span, head: head, q: q, into: o, scores: scores, on: compute)
+                attendOne(
+                    span, head: head, q: q, into: o, scores: scores, thread: thread, on: compute)
             } else {
                 for tile in tiles(of: span) {
-                    attend(span, tile, head: head, q: q, into: o, scores: scores, on: compute)
+                    attend(
+                        span, tile, head: head, q: q, into: o, scores: scores, thread: thread,
+                        on: compute)
                 }
             }
         }
@@ -110,7 +113,7 @@ package struct Attention: Sendable {
                 for tile in tiles(of: span) {
                     differentiate(
                         span, tile, head: head, dOut: dOut, q: q, dq: dq, dk: dk, dv: dv,
-                        scratch: scratch[thread].pointer, on: compute)
+                        scratch: scratch[thread].pointer, thread: thread, on: compute)
                 }
             }
         }
@@ -124,10 +127,10 @@ package struct Attention: Sendable {
 
     private func keyOffset(_ head: Int) -> Int { head / (heads / keyValueHeads) * headSize }
 
-    // A single query: no product is tall enough for sgemm.
+    // A single query: no product is tall enough for tiles.
     private func attendOne(
         _ span: AttentionSpan, head: Int, q: UnsafePointer<Float>,
-        into o: UnsafeMutablePointer<Float>, scores: UnsafeMutablePointer<Float>,
+        into o: UnsafeMutablePointer<Float>, scores: UnsafeMutablePointer<Float>, thread: Int,
         on compute: Compute
     ) {
         let q = q + span.start * queryWidth + head * headSize
@@ -142,27 +145,31 @@ package struct Attention: Sendable {
 
     private func attend(
         _ span: AttentionSpan, _ tile: Range<Int>, head: Int, q: UnsafePointer<Float>,
-        into o: UnsafeMutablePointer<Float>, scores: UnsafeMutablePointer<Float>,
+        into o: UnsafeMutablePointer<Float>, scores: UnsafeMutablePointer<Float>, thread: Int,
         on compute: Compute
     ) {
         let keys = span.past + tile.upperBound
         let offset = (span.start + tile.lowerBound) * queryWidth + head * headSize
-        probabilities(span, tile, head: head, q: q, into: scores, on: compute)
+        probabilities(span, tile, head: head, q: q, into: scores, thread: thread, on: compute)
         DenseProduct.multiply(
             rows: tile.count, columns: headSize, inner: keys, scores, lda: keys,
-            span.values + keyOffset(head), ldb: keyWidth, into: o + offset, ldc: queryWidth)
+            span.values + keyOffset(head), ldb: keyWidth, into: o + offset, ldc: queryWidth,
+            thread: thread,
+            on: compute)
     }
 
     // P [tile, past + tile's end]; zero past the diagonal.
     private func probabilities(
         _ span: AttentionSpan, _ tile: Range<Int>, head: Int, q: UnsafePointer<Float>,
-        into p: UnsafeMutablePointer<Float>, on compute: Compute
+        into p: UnsafeMutablePointer<Float>, thread: Int, on compute: Compute
     ) {
         let keys = span.past + tile.upperBound
         let offset = (span.start + tile.lowerBound) * queryWidth + head * headSize
         DenseProduct.multiply(
             rows: tile.count, columns: keys, inner: headSize, q + offset, lda: queryWidth,
-            span.keys + keyOffset(head), .transposed, ldb: keyWidth, into: p, ldc: keys)
+            span.keys + keyOffset(head), .transposed, ldb: keyWidth, into: p, ldc: keys,
+            thread: thread,
+            on: compute)
         for i in tile {
             let row = p + (i - tile.lowerBound) * keys
             let visible = span.past + i + 1
@@ -175,7 +182,7 @@ package struct Attention: Sendable {
         _ span: AttentionSpan, _ tile: Range<Int>, head: Int, dOut: UnsafePointer<Float>,
         q: UnsafePointer<Float>, dq: UnsafeMutablePointer<Float>,
         dk: UnsafeMutablePointer<Float>, dv: UnsafeMutablePointer<Float>,
-        scratch: UnsafeMutablePointer<Float>, on compute: Compute
+        scratch: UnsafeMutablePointer<Float>, thread: Int, on compute: Compute
     ) {
         let keys = tile.upperBound
         let offset = (span.start + tile.lowerBound) * queryWidth + head * headSize
@@ -183,13 +190,17 @@ package struct Attention: Sendable {
         let gradientOffset = span.start * keyWidth + keyOffset
         let p = scratch  // [tile, keys]
         let ds = scratch + tile.count * keys  // [tile, keys]
-        probabilities(span, tile, head: head, q: q, into: p, on: compute)
+        probabilities(span, tile, head: head, q: q, into: p, thread: thread, on: compute)
         DenseProduct.multiply(
             rows: keys, columns: headSize, inner: tile.count, p, .transposed, lda: keys,
-            dOut + offset, ldb: queryWidth, beta: 1, into: dv + gradientOffset, ldc: keyWidth)
+            dOut + offset, ldb: queryWidth, accumulate: true, into: dv + gradientOffset,
+            ldc: keyWidth, thread: thread,
+            on: compute)
         DenseProduct.multiply(
             rows: tile.count, columns: keys, inner: headSize, dOut + offset, lda: queryWidth,
-            span.values + keyOffset, .transposed, ldb: keyWidth, into: ds, ldc: keys)
+            span.values + keyOffset, .transposed, ldb: keyWidth, into: ds, ldc: keys,
+            thread: thread,
+            on: compute)
         for i in 0..<tile.count {
             let (p, ds) = (p + i * keys, ds + i * keys)
             let mean = compute.kernels.dot(p, ds, keys)
@@ -197,9 +208,13 @@ package struct Attention: Sendable {
         }
         DenseProduct.multiply(
             rows: tile.count, columns: headSize, inner: keys, ds, lda: keys,
-            span.keys + keyOffset, ldb: keyWidth, into: dq + offset, ldc: queryWidth)
+            span.keys + keyOffset, ldb: keyWidth, into: dq + offset, ldc: queryWidth,
+            thread: thread,
+            on: compute)
         DenseProduct.multiply(
             rows: keys, columns: headSize, inner: tile.count, ds, .transposed, lda: keys,
-            q + offset, ldb: queryWidth, beta: 1, into: dk + gradientOffset, ldc: keyWidth)
+            q + offset, ldb: queryWidth, accumulate: true, into: dk + gradientOffset, ldc: keyWidth,
+            thread: thread,
+            on: compute)
     }
 }

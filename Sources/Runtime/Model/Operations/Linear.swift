@@ -33,13 +33,16 @@ package struct Linear: Sendable {
         check(delta)
         let (I, O, r) = (weight.columns, weight.rows, delta.rank)
         let u = scratch.u.pointer
-        compute.pool.split(count) { _, begin, end in
+        compute.pool.split(count) { thread, begin, end in
             DenseProduct.multiply(
                 rows: end - begin, columns: r, inner: I, x + begin * I, lda: I,
-                delta.a.pointer, .transposed, ldb: I, into: u + begin * r, ldc: r)
+                delta.a.pointer, .transposed, ldb: I, into: u + begin * r, ldc: r, thread: thread,
+                on: compute)
             DenseProduct.multiply(
                 rows: end - begin, columns: O, inner: r, alpha: delta.scale, u + begin * r, lda: r,
-                delta.b.pointer, .transposed, ldb: r, beta: 1, into: y + begin * O, ldc: O)
+                delta.b.pointer, .transposed, ldb: r, accumulate: true, into: y + begin * O, ldc: O,
+                thread: thread,
+                on: compute)
         }
     }
 
@@ -67,19 +70,24 @@ package struct Linear: Sendable {
         check(delta)
         let (I, O, r, s) = (weight.columns, weight.rows, delta.rank, delta.scale)
         let (u, v) = (scratch.u.pointer, scratch.v.pointer)
-        compute.pool.split(count) { _, begin, end in
+        compute.pool.split(count) { thread, begin, end in
             DenseProduct.multiply(
                 rows: end - begin, columns: r, inner: O, dy + begin * O, lda: O,
-                delta.b.pointer, ldb: r, into: v + begin * r, ldc: r)
+                delta.b.pointer, ldb: r, into: v + begin * r, ldc: r, thread: thread,
+                on: compute)
             if let dx {
                 DenseProduct.multiply(
                     rows: end - begin, columns: I, inner: r, alpha: s, v + begin * r, lda: r,
-                    delta.a.pointer, ldb: I, beta: 1, into: dx + begin * I, ldc: I)
+                    delta.a.pointer, ldb: I, accumulate: true, into: dx + begin * I, ldc: I,
+                    thread: thread,
+                    on: compute)
             }
             if gradient != nil {
                 DenseProduct.multiply(
                     rows: end - begin, columns: r, inner: I, x + begin * I, lda: I,
-                    delta.a.pointer, .transposed, ldb: I, into: u + begin * r, ldc: r)
+                    delta.a.pointer, .transposed, ldb: I, into: u + begin * r, ldc: r,
+                    thread: thread,
+                    on: compute)
             }
         }
         guard let gradient else { return }
@@ -87,15 +95,23 @@ package struct Linear: Sendable {
             gradient.a.count == delta.a.count && gradient.b.count == delta.b.count,
             "gradients of another shape than their factors")
         // Divided by columns of dA and rows of dB: a thread sums over all tokens, in their order.
-        compute.pool.split(I + O, by: 16) { _, begin, end in
+        compute.pool.split(I + O, by: 16) { thread, begin, end in
             let a = min(begin, I)..<min(end, I)
             let b = max(begin - I, 0)..<max(end - I, 0)
             DenseProduct.multiply(
                 rows: r, columns: a.count, inner: count, alpha: s, v, .transposed, lda: r,
-                x + a.lowerBound, ldb: I, beta: 1, into: gradient.a.pointer + a.lowerBound, ldc: I)
+                x + a.lowerBound, ldb: I, accumulate: true, into: gradient.a.pointer + a.lowerBound,
+                ldc: I, thread: thread,
+                on: compute)
+            // dBᵀ = Uᵀ dY: dY is wide and is read as it lies; only the few rows of U are transposed.
+            let transposed = scratch.gradient.pointer + b.lowerBound * r
             DenseProduct.multiply(
-                rows: b.count, columns: r, inner: count, alpha: s, dy + b.lowerBound, .transposed,
-                lda: O, u, ldb: r, beta: 1, into: gradient.b.pointer + b.lowerBound * r, ldc: r)
+                rows: r, columns: b.count, inner: count, alpha: s, u, .transposed, lda: r,
+                dy + b.lowerBound, ldb: O, into: transposed, ldc: b.count, thread: thread,
+                on: compute)
+            for (i, row) in b.enumerated() {
+                for j in 0..<r { gradient.b[row * r + j] += transposed[j * b.count + i] }
+            }
         }
     }
 
@@ -147,6 +163,8 @@ package final class LinearScratch {
     private var rank = 0
     fileprivate var u = Buffer<Float>(0)
     fileprivate var v = Buffer<Float>(0)
+    // dB's transpose [rank, out], in parts of the threads'
+    fileprivate var gradient = Buffer<Float>(0)
 
     /// Creates scratch for batches of up to `tokens` rows.
     package init(tokens: Int, on compute: Compute) {
@@ -154,10 +172,11 @@ package final class LinearScratch {
         activations = Activations(on: compute)
     }
 
-    /// Makes room for factors of `rank`; allocates only when a larger rank than before comes.
-    package func reserve(rank: Int) {
-        guard rank > self.rank else { return }
-        self.rank = rank
+    /// Makes room for the term `delta`; allocates only when a larger one than before comes.
+    package func reserve(_ delta: LowRankDelta) {
+        if delta.b.count > gradient.count { gradient = Buffer(delta.b.count) }
+        guard delta.rank > rank else { return }
+        rank = delta.rank
         u = Buffer(tokens * rank)
         v = Buffer(tokens * rank)
     }
