@@ -12,6 +12,9 @@
 // and after it the functions that are declared here without a body, and `matmul_tiles`.
 #pragma once
 
+#include "vector_kernels.h"
+#include "vector_tiles.h"
+
 // Rounds 64 floats to integers of `precision`; NaN becomes 0.
 V void store_rounded(const vec x[64 / LANES], quant_precision precision, void *out);
 
@@ -140,7 +143,7 @@ V void load_scales(const uint16_t *scales, float multiplier, vec out[16 / LANES]
 }
 
 // How far ahead of its use a tile is asked for: the latency of memory at the speed of a core.
-enum { AHEAD = 4096 };
+enum { TILE_AHEAD = 4096 };
 
 // A row of tiles times a group of activations.
 typedef struct {

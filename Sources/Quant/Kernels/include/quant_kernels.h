@@ -95,7 +95,7 @@ typedef struct {
 } quant_activations;
 
 typedef struct quant_kernels {
-  const char *isa;  // "scalar", "avx2", "avx512"
+  const char *isa;  // "scalar", "avx2", "avx512", "neon"
 
   // --- The format (exact) ---
 
@@ -167,6 +167,8 @@ extern const quant_kernels quant_kernels_scalar;
 #if defined(__x86_64__)
 extern const quant_kernels quant_kernels_avx2;
 extern const quant_kernels quant_kernels_avx512;
+#elif defined(__aarch64__)
+extern const quant_kernels quant_kernels_neon;
 #endif
 
 // Tells the processor that the caller spins, waiting for another core.

@@ -150,7 +150,7 @@ V void decode_tile(int bits, const uint8_t *codes, const tile_decoder *decoder, 
   for (size_t g = 0; g < 8; g++) {
     const uint8_t *p = codes + (size_t)(16 * bits) * g;
     for (int line = 0; line < bits / 4; line++) {
-      _mm_prefetch((const char *)p + 64 * line + AHEAD, _MM_HINT_T0);
+      _mm_prefetch((const char *)p + 64 * line + TILE_AHEAD, _MM_HINT_T0);
     }
 #pragma clang loop unroll(full)
     for (size_t half = 0; half < 2; half++) {
@@ -213,7 +213,7 @@ V void single_sums_16(int bits, const uint8_t *codes, const tile_decoder *decode
 #pragma clang loop unroll_count(2)
   for (size_t g = 0; g < 2 * (size_t)bits; g++) {
     const uint8_t *p = codes + 64 * g;
-    _mm_prefetch((const char *)p + AHEAD, _MM_HINT_T0);
+    _mm_prefetch((const char *)p + TILE_AHEAD, _MM_HINT_T0);
 #pragma clang loop unroll(full)
     for (size_t half = 0; half < 2; half++) {
       __m256i quadruples[2], parts[2];
@@ -251,7 +251,7 @@ V void single_sums_8(int bits, const uint8_t *codes, const tile_decoder *decoder
 #pragma clang loop unroll_count(2)
   for (size_t g = 0; g < 2 * (size_t)bits; g++) {
     const uint8_t *p = codes + 64 * g;
-    _mm_prefetch((const char *)p + AHEAD, _MM_HINT_T0);
+    _mm_prefetch((const char *)p + TILE_AHEAD, _MM_HINT_T0);
 #pragma clang loop unroll(full)
     for (size_t half = 0; half < 2; half++) {
       __m256i bytes = _mm256_loadu_si256((const void *)(p + 32 * half)), parts[2];

@@ -148,7 +148,7 @@ V tile_decoder decoder_of(const quant_tiles *w, quant_precision precision) {
 }
 
 // How far ahead of its use a tile is asked for: the latency of memory at the speed of a core.
-enum { AHEAD = 4096 };
+enum { TILE_AHEAD = 4096 };
 
 // sums[i] += the block's products of the tile with `rows` rows of activations.
 INLINE void block_sums(int rows, int bits, int precision, const uint8_t *codes,
@@ -162,7 +162,7 @@ INLINE void block_sums(int rows, int bits, int precision, const uint8_t *codes,
     for (int half = 0; half < bits / 4; half++) {
       const uint8_t *p = codes + 64 * (g * (bits / 4) + half);
       d[half] = _mm512_loadu_si512(p);
-      _mm_prefetch((const char *)p + AHEAD, _MM_HINT_T0);
+      _mm_prefetch((const char *)p + TILE_AHEAD, _MM_HINT_T0);
     }
     int words = precision == QUANT_INT16 ? 4 : 2;
 #pragma clang loop unroll(full)
@@ -247,7 +247,7 @@ INLINE void multiply_tile_row_single(int bits, int precision, const tile_row *t)
     for (int g = 0; g < 2 * bits; g++) {
       const uint8_t *p = codes + 64 * g;
       __m512i d = _mm512_loadu_si512(p);
-      _mm_prefetch((const char *)p + AHEAD, _MM_HINT_T0);
+      _mm_prefetch((const char *)p + TILE_AHEAD, _MM_HINT_T0);
       if (bits == 4 && precision == QUANT_INT16) {
 #pragma clang loop unroll(full)
         for (int s = 0; s < 4; s++) {
