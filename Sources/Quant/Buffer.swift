@@ -17,6 +17,15 @@ public final class Buffer<Element: BitwiseCopyable>: @unchecked Sendable {
         pointer = raw.bindMemory(to: Element.self, capacity: max(count, 1))
     }
 
+    /// Allocates `count` elements that hold anything: for memory that is written before it is read.
+    public init(uninitialized count: Int) {
+        precondition(count >= 0, "a buffer of \(count) elements")
+        self.count = count
+        let bytes = max(count, 1) * MemoryLayout<Element>.stride
+        pointer = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: 64)
+            .bindMemory(to: Element.self, capacity: max(count, 1))
+    }
+
     /// A copy of `elements`.
     @inlinable
     public convenience init(_ elements: some Collection<Element>) {

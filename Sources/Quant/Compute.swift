@@ -6,15 +6,21 @@ public final class Compute: Sendable {
     public let kernels: quant_kernels
     /// The threads.
     public let pool: ThreadPool
+    /// The arithmetic of the products with frozen weights, where a model is made for this.
+    public let precision: Precision
     private let scratches: [Buffer<Float>]
 
     /// - Parameters:
     ///   - threads: how many threads; nil for one a core.
+    ///   - precision: the arithmetic of a model's products with its frozen weights.
     ///   - instructionSet: whose kernels.
-    public init(threads: Int? = nil, instructionSet: InstructionSet = .current) {
+    public init(
+        threads: Int? = nil, precision: Precision = .int16, instructionSet: InstructionSet = .current
+    ) {
+        self.precision = precision
         kernels = instructionSet.kernels
         pool = ThreadPool(threads: threads)
-        scratches = (0..<pool.count).map { _ in Buffer(Int(QUANT_MATMUL_SCRATCH)) }
+        scratches = (0..<pool.count).map { _ in Buffer(Int(max(QUANT_MATMUL_SCRATCH, QUANT_ATTEND_SCRATCH))) }
     }
 
     /// The kernels' scratch of one thread of the pool.

@@ -18,6 +18,16 @@ public struct WeightMatrix: @unchecked Sendable {
     /// Whether the weights are 4-bit codes.
     public var isQuantized: Bool { raw.type == QUANT_4BIT }
 
+    /// Bytes of the weights, scales included.
+    public var memory: Int {
+        let count = rows * columns
+        return switch raw.type {
+        case QUANT_F32: 4 * count
+        case QUANT_F16, QUANT_BF16: 2 * count
+        default: (count + 1) / 2 + (count + raw.block_size - 1) / raw.block_size * 4
+        }
+    }
+
     /// Views row-major floats: `type` is `QUANT_F32`, `QUANT_F16` or `QUANT_BF16`.
     ///
     /// - Parameters:
@@ -76,51 +86,6 @@ public struct WeightMatrix: @unchecked Sendable {
         precondition(index >= 0 && index < rows, "row \(index) of \(rows)")
         withUnsafePointer(to: raw) {
             compute.kernels.dequantize_f32($0, index * columns, columns, output)
-        }
-    }
-
-    /// Y = X Wᵀ.
-    ///
-    /// - Parameters:
-    ///   - x: [count, columns]
-    ///   - count: rows of X.
-    ///   - y: [count, rows]
-    ///   - compute: what to run on.
-    public func multiply(
-        _ x: UnsafePointer<Float>, count: Int, into y: UnsafeMutablePointer<Float>,
-        on compute: Compute
-    ) {
-        // 32 rows are the largest panel of the kernels: a split inside one would waste the rest of it.
-        compute.pool.split(rows, by: 32) { thread, begin, end in
-            withUnsafePointer(to: raw) { w in
-                if count == 1 {
-                    compute.kernels.matvec(w, x, begin, end, y)
-                } else {
-                    compute.kernels.matmul(
-                        w, x, count, columns, begin, end, y, rows, compute.scratch(thread))
-                }
-            }
-        }
-    }
-
-    /// dX = dY W, or dX += dY W.
-    ///
-    /// - Parameters:
-    ///   - dy: [count, rows]
-    ///   - count: rows of dY.
-    ///   - dx: [count, columns]
-    ///   - accumulate: whether the product is added to what `dx` holds.
-    ///   - compute: what to run on.
-    public func multiplyBackward(
-        _ dy: UnsafePointer<Float>, count: Int, into dx: UnsafeMutablePointer<Float>,
-        accumulate: Bool, on compute: Compute
-    ) {
-        compute.pool.split(columns, by: 64) { thread, begin, end in
-            withUnsafePointer(to: raw) { w in
-                compute.kernels.matmul_backward(
-                    w, dy, count, rows, begin, end, dx, columns, accumulate ? 1 : 0,
-                    compute.scratch(thread))
-            }
         }
     }
 }

@@ -31,7 +31,7 @@ struct Chat: ParsableCommand {
     @OptionGroup var common: CommonOptions
 
     func run() throws {
-        let model = try LanguageModel(path: model, compute: common.compute())
+        let model = try LanguageModel(path: model, compute: common.compute(precision))
         var session = ChatSession(model: model, options: self)
         for path in adapter { try session.load(path) }
         Interrupt.listen()

@@ -1,5 +1,5 @@
-import ArgumentParser
-import LorikeetQuant
+public import ArgumentParser
+public import LorikeetQuant
 
 /// What every command takes.
 struct CommonOptions: ParsableArguments {
@@ -20,19 +20,22 @@ struct CommonOptions: ParsableArguments {
     }
 
     /// The kernels and threads that the command computes on.
+    func compute(_ precision: PrecisionOptions) -> Compute {
+        Compute(threads: threads, precision: precision.precision)
+    }
+
+    /// The same for commands that run no model.
     func compute() -> Compute { Compute(threads: threads) }
 }
 
 /// What commands take that run a model.
 struct PrecisionOptions: ParsableArguments {
-    /// The arithmetic of the products with weights.
-    enum Precision: String, ExpressibleByArgument, CaseIterable {
-        case fp32
-    }
-
-    @Option(help: "Arithmetic of the products with weights: fp32 is exact.")
-    var precision = Precision.fp32
+    @Option(
+        help: "Arithmetic of the products with weights: int16, fp32 (exact) or int8 (fastest).")
+    var precision = Precision.int16
 }
+
+extension Precision: ExpressibleByArgument {}
 
 /// What commands take that write an output.
 struct OutputOptions: ParsableArguments {

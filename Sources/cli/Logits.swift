@@ -1,5 +1,6 @@
 import ArgumentParser
 import LorikeetAdapters
+import LorikeetQuant
 import LorikeetRuntime
 
 /// `lorikeet logits --model DIR --tokens 1,2,3 --output F.safetensors`.
@@ -29,11 +30,12 @@ struct Logits: ParsableCommand {
         try AtomicOutput.requireAbsent(output, unless: outputOptions.force)
         // Ids come in and logits go out: a folder without a tokenizer will do.
         let checkpoint = try Checkpoints.open(model.model)
-        let model = try LlamaModel(checkpoint: checkpoint)
+        let compute = self.model.compute(common)
+        let model = try LlamaModel(checkpoint: checkpoint, on: compute)
         let adapter = try Adapters.sum(
             self.model.adapter, for: model.configuration, of: checkpoint)
-        let pass = InferencePass(model: model, compute: common.compute())
-        let cache = KVCache(model.configuration, capacity: max(ids.count, 1))
+        let pass = InferencePass(model: model, compute: compute)
+        let cache = pass.makeCache(capacity: max(ids.count, 1))
         let logits = try pass.forward(ids, cache: cache, adapter: adapter, logits: .all)
         let tensor = TensorDescription(
             name: "logits", type: .f32, shape: [ids.count, model.configuration.vocabularySize])

@@ -1,5 +1,6 @@
 import ArgumentParser
 import LorikeetAdapters
+import LorikeetQuant
 import LorikeetRuntime
 
 /// The model a command runs, with its adapters.
@@ -13,9 +14,12 @@ struct ModelOptions: ParsableArguments {
 
     @OptionGroup var precision: PrecisionOptions
 
+    /// What the command computes on.
+    func compute(_ common: CommonOptions) -> Compute { common.compute(precision) }
+
     /// Maps the model and loads the adapters over it.
     func load(_ common: CommonOptions) throws -> (LanguageModel, (any LowRankDeltas)?) {
-        let model = try LanguageModel(path: model, compute: common.compute())
+        let model = try LanguageModel(path: model, compute: compute(common))
         let adapters = try adapter.map { path in
             let adapter = try Adapters.load(path, over: model)
             Terminal.note("\(path): \(adapter.line)")

@@ -1,6 +1,7 @@
 public import ArgumentParser
 import Foundation
 public import LorikeetAdapters
+import LorikeetQuant
 import LorikeetRuntime
 
 /// `lorikeet train --model DIR --data FILE.jsonl --output DIR`.
@@ -106,11 +107,14 @@ struct Train: ParsableCommand {
         guard maxGradientNorm >= 0, weightDecay >= 0 else {
             throw ValidationError("--max-gradient-norm and --weight-decay: expected 0 or more.")
         }
+        guard precision.precision != .int8 else {
+            throw ValidationError("--precision int8: gradients need int16 or fp32.")
+        }
         _ = try modules()
     }
 
     func run() throws {
-        let model = try LanguageModel(path: model, compute: common.compute())
+        let model = try LanguageModel(path: model, compute: common.compute(precision))
         Interrupt.listen()
         var bar: ProgressBar?
         let report = try FineTuning(options: options()).run(

@@ -76,13 +76,16 @@ struct KernelProductTests {
                 let ldy = rows + 2
                 let x = noise(M * ldx + 1, seed: 5)
                 let y = Buffer([Float](repeating: 7, count: M * ldy + 1))
+                let accumulate = M % 2 == 1
                 let begin = rows > 20 ? 16 : 0
                 withUnsafePointer(to: matrix.raw) {
                     if M == 1 {
-                        compute.kernels.matvec($0, x.pointer, begin, rows, y.pointer)
+                        compute.kernels.matvec(
+                            $0, x.pointer, begin, rows, y.pointer, accumulate ? 1 : 0)
                     } else {
                         compute.kernels.matmul(
-                            $0, x.pointer, M, ldx, begin, rows, y.pointer, ldy, scratch)
+                            $0, x.pointer, M, ldx, begin, rows, y.pointer, ldy,
+                            accumulate ? 1 : 0, scratch)
                     }
                 }
                 var failures = 0
@@ -92,8 +95,8 @@ struct KernelProductTests {
                             if y[m * ldy + r] != 7 { failures += 1 }
                             continue
                         }
-                        var sum: Float = 0
-                        var magnitude: Float = 0
+                        var sum: Float = accumulate ? 7 : 0
+                        var magnitude = sum
                         for k in 0..<columns {
                             let product = x[m * ldx + k] * weights[r * columns + k]
                             sum += product
@@ -154,20 +157,31 @@ struct KernelProductTests {
         }
     }
 
-    @Test(arguments: InstructionSet.supported)
-    func `neither threads nor the number of rows change a product`(instructionSet: InstructionSet) {
-        let matrix = Storage(type: QUANT_4BIT).matrix(rows: 210, columns: 608)
-        let x = noise(40 * 608)
+    @Test(arguments: InstructionSet.supported, Precision.allCases)
+    func `neither threads nor the number of rows change a product`(
+        instructionSet: InstructionSet, precision: Precision
+    ) {
+        let matrix = Storage(type: QUANT_4BIT).matrix(rows: 210, columns: 640)
+        let x = noise(40 * 640)
         let dy = noise(40 * 210)
         func products(threads: Int, count: Int) -> [[Float]] {
-            let compute = Compute(threads: threads, instructionSet: instructionSet)
+            let compute = Compute(
+                threads: threads, precision: precision, instructionSet: instructionSet)
+            let weight = LinearWeight(matrix, on: compute)
+            let activations = Activations(on: compute)
             let y = Buffer<Float>(count * 210)
             let vector = Buffer<Float>(210)
-            let dx = Buffer<Float>(count * 608)
-            matrix.multiply(x.pointer, count: count, into: y.pointer, on: compute)
-            matrix.multiply(x.pointer, count: 1, into: vector.pointer, on: compute)
-            matrix.multiplyBackward(
-                dy.pointer, count: count, into: dx.pointer, accumulate: false, on: compute)
+            let dx = Buffer<Float>(count * 640)
+            for (rows, output) in [(count, y), (1, vector)] {
+                LinearWeight.multiply(
+                    [weight], x.pointer, count: rows, using: activations, on: compute
+                ) { _ in output.pointer }
+            }
+            if precision != .int8 {
+                weight.multiplyBackward(
+                    dy.pointer, count: count, into: dx.pointer, accumulate: false,
+                    using: activations, on: compute)
+            }
             return [y.array, vector.array, dx.array]
         }
         let whole = products(threads: 1, count: 40)
@@ -177,7 +191,8 @@ struct KernelProductTests {
         for count in [2, 3, 7] {
             let part = products(threads: 2, count: count)
             #expect(part[0] == Array(whole[0][..<(count * 210)]), "\(count) rows of 40")
-            #expect(part[2] == Array(whole[2][..<(count * 608)]), "\(count) rows of 40")
+            #expect(part[2] == Array(whole[2][..<(count * 640)]), "\(count) rows of 40")
         }
+        if precision != .fp32 { #expect(whole[1] == Array(whole[0][..<210])) }
     }
 }

@@ -152,24 +152,27 @@ static void check_products(const quant_matrix *w, size_t M) {
   scalar->dequantize_f32(w, 0, R * K, weights);
   float *x = noise(M * ldx), *y = noise(M * ldy), *before = copy(y, 4 * M * ldy);
   size_t begin = R > 20 ? 16 : 0;
-  tested->matmul(w, x, M, ldx, begin, R, y, ldy, scratch);
-  float *vector = memory(4 * R + 4);
-  tested->matvec(w, x, begin, R, vector);
-  for (size_t m = 0; m < M; m++) {
-    for (size_t r = 0; r < ldy; r++) {
-      float got = y[m * ldy + r];
-      if (r < begin || r >= R) {
-        check(got == before[m * ldy + r], "matmul: border", R, K, M);
-        continue;
+  for (int accumulate = 0; accumulate < 2; accumulate++) {
+    float *vector = copy(before, 4 * R);
+    memcpy(y, before, 4 * M * ldy);
+    tested->matmul(w, x, M, ldx, begin, R, y, ldy, accumulate, scratch);
+    tested->matvec(w, x, begin, R, vector, accumulate);
+    for (size_t m = 0; m < M; m++) {
+      for (size_t r = 0; r < ldy; r++) {
+        float got = y[m * ldy + r];
+        if (r < begin || r >= R) {
+          check(got == before[m * ldy + r], "matmul: border", R, K, M);
+          continue;
+        }
+        double sum = accumulate ? before[m * ldy + r] : 0, magnitude = fabs(sum);
+        for (size_t k = 0; k < K; k++) {
+          double product = (double)x[m * ldx + k] * weights[r * K + k];
+          sum += product;
+          magnitude += fabs(product);
+        }
+        check(close_sums(got, (float)sum, K, magnitude), "matmul", R, K, M);
+        if (m == 0) check(close_sums(vector[r], (float)sum, K, magnitude), "matvec", R, K, M);
       }
-      double sum = 0, magnitude = 0;
-      for (size_t k = 0; k < K; k++) {
-        double product = (double)x[m * ldx + k] * weights[r * K + k];
-        sum += product;
-        magnitude += fabs(product);
-      }
-      check(close_sums(got, (float)sum, K, magnitude), "matmul", R, K, M);
-      if (m == 0) check(close_sums(vector[r], (float)sum, K, magnitude), "matvec", R, K, M);
     }
   }
   for (int accumulate = 0; accumulate < 2; accumulate++) {
@@ -259,6 +262,81 @@ static void check_tiles(size_t R, size_t K, int bits) {
       check(!memcmp(out[0], out[1], 4 * M * K), "matmul_tiles_backward", R, K, M);
     }
     release(mark);
+  }
+}
+
+// --- Attention ---
+
+static float of_half(uint16_t half) {
+  float x;
+  scalar->f32_from_f16(&half, 1, &x);
+  return x;
+}
+
+// Queries of the second of two heads, in two ranges of positions that are merged.
+static void check_attention(size_t rows, size_t group, size_t positions, size_t D) {
+  enum { HEADS = 2, HEAD = 1, BLOCK = QUANT_KV_BLOCK };
+  size_t width = HEADS * D, queries = rows * group, ldq = group * D + 3, ldo = group * D + 2;
+  size_t blocks = (positions + BLOCK - 1) / BLOCK, bytes = 2 * blocks * BLOCK * width;
+  float *k = noise(positions * width), *v = noise(positions * width), *q = noise(rows * ldq);
+  k[0] = 1e6f, v[1] = -1e6f;
+  quant_kv kv[2];
+  for (int i = 0; i < 2; i++) {
+    const quant_kernels *kernels = i ? tested : scalar;
+    kv[i] = (quant_kv){memory(bytes), memory(bytes), HEADS, D};
+    memset(kv[i].keys, 0xff, bytes);  // NaN, where nothing is written
+    size_t first = positions / 2;
+    kernels->kv_write(&kv[i], k, width, v, width, 0, first);
+    kernels->kv_write(&kv[i], k + first * width, width, v + first * width, width, first,
+                      positions - first);
+  }
+  check(!memcmp(kv[0].keys, kv[1].keys, bytes), "kv_write: keys", positions, D, 0);
+  check(!memcmp(kv[0].values, kv[1].values, bytes), "kv_write: values", positions, D, 0);
+
+  float *o = memory(8 * rows * ldo), *top = memory(8 * queries), *sum = memory(8 * queries);
+  float *scratch = memory(4 * QUANT_ATTEND_SCRATCH), scale = 0.3f;
+  size_t past = positions > rows ? positions - rows : 0, middle = positions / 2 / BLOCK * BLOCK;
+  for (size_t part = 0; part < 2; part++) {
+    tested->attend(&kv[1], HEAD, q, ldq, rows, group, past, part ? middle : 0,
+                   part ? positions : middle, scale, o + part * rows * ldo, ldo,
+                   top + part * queries, sum + part * queries, scratch);
+  }
+  float *out = memory(4 * rows * ldo);
+  tested->attend_merge(2, rows, group, D, o, ldo, top, sum, out, ldo);
+
+  double *scores = memory(8 * positions);
+  for (size_t m = 0; m < queries; m++) {
+    size_t i = m / group, g = m % group, seen = past + i + 1 < positions ? past + i + 1 : positions;
+    double highest = -INFINITY, total = 0, largest = 0;
+    for (size_t j = 0; j < seen; j++) {
+      double size = 0;
+      scores[j] = 0;
+      for (size_t d = 0; d < D; d++) {
+        uint16_t key = kv[0].keys[((j / BLOCK * HEADS + HEAD) * D + d) * BLOCK + j % BLOCK];
+        double product = (double)scale * q[i * ldq + g * D + d] * of_half(key);
+        scores[j] += product;
+        size += fabs(product);
+      }
+      largest = fmax(largest, size);
+      highest = fmax(highest, scores[j]);
+    }
+    for (size_t j = 0; j < seen; j++) total += exp(scores[j] - highest);
+    // A weight is off by the errors of two scores, their difference's, and an exponential's or two;
+    // a sum by a rounding a position and a chunk.
+    double score = (double)(D + 2) * 0x1p-24 * largest;
+    double error = 2 * score + 2 * largest * 0x1p-24 + 6e-7 + (double)(seen + 8) * 0x1p-24;
+    check(fabs(fmaxf(top[m], top[queries + m]) - highest) <= score, "attend: top", rows, group,
+          positions);
+    for (size_t c = 0; c < D; c++) {
+      double value = 0, magnitude = 0;
+      for (size_t j = 0; j < seen; j++) {
+        double x = of_half(kv[0].values[(j * HEADS + HEAD) * D + c]);
+        value += exp(scores[j] - highest) * x / total;
+        magnitude += exp(scores[j] - highest) * fabs(x) / total;
+      }
+      double difference = fabs(out[i * ldo + g * D + c] - value);
+      check(difference <= 2 * error * magnitude, "attend", rows, group, positions);
+    }
   }
 }
 
@@ -356,6 +434,15 @@ int main(void) {
           check_dequantize(&w, first, n - first < 9 ? n - first : 9);
         }
         for (size_t M = 1; M < 20; M += 6) check_products(&w, M);
+        release(0);
+      }
+    }
+    size_t queries[][2] = {{1, 1}, {1, 3}, {1, 8}, {2, 3}, {5, 1}, {64, 3}};
+    for (size_t i = 0; i < sizeof queries / sizeof *queries; i++) {
+      for (size_t D = 8; D <= 128; D += 24) {
+        for (size_t positions = 1; positions < 400; positions += 1 + positions * 7 / 5) {
+          check_attention(queries[i][0], queries[i][1], positions, D);
+        }
         release(0);
       }
     }

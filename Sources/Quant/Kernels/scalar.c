@@ -122,18 +122,20 @@ static void bf16_from_f32(const float *x, size_t n, uint16_t *out) {
 }
 
 static void matvec(const quant_matrix *w, const float *x, size_t row_begin, size_t row_end,
-                   float *y) {
+                   float *y, int accumulate) {
   for (size_t r = row_begin; r < row_end; r++) {
     float sum = 0;
     for (size_t k = 0; k < w->columns; k++) sum += element(w, r * w->columns + k) * x[k];
-    y[r] = sum;
+    y[r] = accumulate ? y[r] + sum : sum;
   }
 }
 
 static void matmul(const quant_matrix *w, const float *x, size_t M, size_t ldx, size_t row_begin,
-                   size_t row_end, float *y, size_t ldy, float *scratch) {
+                   size_t row_end, float *y, size_t ldy, int accumulate, float *scratch) {
   (void)scratch;
-  for (size_t m = 0; m < M; m++) matvec(w, x + m * ldx, row_begin, row_end, y + m * ldy);
+  for (size_t m = 0; m < M; m++) {
+    matvec(w, x + m * ldx, row_begin, row_end, y + m * ldy, accumulate);
+  }
 }
 
 static void matmul_backward(const quant_matrix *w, const float *dy, size_t M, size_t ldy,
@@ -189,6 +191,86 @@ static float rmsnorm(const float *x, const float *weight, size_t n, float epsilo
 }
 
 #include "scalar_tiles.h"
+// Finite numbers stay finite.
+static uint16_t saturated_f16(float x) {
+  return f16_of_f32(isinf(x) ? x : x > 65504 ? 65504 : x < -65504 ? -65504 : x);
+}
+
+// Where dimension 0 of position j's key is; the next ones are QUANT_KV_BLOCK apart.
+static uint16_t *key_of(const quant_kv *kv, size_t head, size_t j) {
+  size_t row = j / QUANT_KV_BLOCK * kv->kv_heads + head;
+  return kv->keys + row * kv->head_size * QUANT_KV_BLOCK + j % QUANT_KV_BLOCK;
+}
+
+static uint16_t *value_of(const quant_kv *kv, size_t head, size_t j) {
+  return kv->values + (j * kv->kv_heads + head) * kv->head_size;
+}
+
+static void kv_write(const quant_kv *kv, const float *k, size_t ldk, const float *v, size_t ldv,
+                     size_t position, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    for (size_t h = 0; h < kv->kv_heads; h++) {
+      uint16_t *key = key_of(kv, h, position + i), *value = value_of(kv, h, position + i);
+      for (size_t d = 0; d < kv->head_size; d++) {
+        key[d * QUANT_KV_BLOCK] = saturated_f16(k[i * ldk + h * kv->head_size + d]);
+        value[d] = saturated_f16(v[i * ldv + h * kv->head_size + d]);
+      }
+    }
+  }
+}
+
+// scale * q·k[j]
+static float score(const quant_kv *kv, size_t head, const float *q, size_t j, float scale) {
+  const uint16_t *key = key_of(kv, head, j);
+  float sum = 0;
+  for (size_t d = 0; d < kv->head_size; d++) sum += q[d] * f32_of_f16(key[d * QUANT_KV_BLOCK]);
+  return scale * sum;
+}
+
+static void attend(const quant_kv *kv, size_t head, const float *q, size_t ldq, size_t rows,
+                   size_t group, size_t past, size_t begin, size_t end, float scale, float *o,
+                   size_t ldo, float *top, float *sum, float *scratch) {
+  (void)scratch;
+  size_t D = kv->head_size;
+  for (size_t m = 0; m < rows * group; m++) {
+    size_t i = m / group, g = m % group, seen = past + i + 1 < end ? past + i + 1 : end;
+    const float *query = q + i * ldq + g * D;
+    float *out = o + i * ldo + g * D, largest = -INFINITY, total = 0;
+    for (size_t j = begin; j < seen; j++) {
+      largest = fmaxf(largest, score(kv, head, query, j, scale));
+    }
+    for (size_t c = 0; c < D; c++) out[c] = 0;
+    for (size_t j = begin; j < seen; j++) {
+      const uint16_t *value = value_of(kv, head, j);
+      float weight = expf(score(kv, head, query, j, scale) - largest);
+      for (size_t c = 0; c < D; c++) out[c] += weight * f32_of_f16(value[c]);
+      total += weight;
+    }
+    top[m] = largest;
+    sum[m] = total;
+  }
+}
+
+static void attend_merge(size_t parts, size_t rows, size_t group, size_t head_size, const float *o,
+                         size_t ldo, const float *top, const float *sum, float *out, size_t ldout) {
+  for (size_t m = 0; m < rows * group; m++) {
+    size_t i = m / group, first = m % group * head_size;
+    float largest = -INFINITY, total = 0;
+    for (size_t p = 0; p < parts; p++) largest = fmaxf(largest, top[p * rows * group + m]);
+    for (size_t p = 0; p < parts; p++) {
+      size_t part = p * rows * group + m;
+      if (sum[part] != 0) total += expf(top[part] - largest) * sum[part];
+    }
+    for (size_t c = first; c < first + head_size; c++) {
+      float weighted = 0;
+      for (size_t p = 0; p < parts; p++) {
+        size_t part = p * rows * group + m;
+        if (sum[part] != 0) weighted += expf(top[part] - largest) * o[(p * rows + i) * ldo + c];
+      }
+      out[i * ldout + c] = total == 0 ? 0 : weighted / total;
+    }
+  }
+}
 
 const quant_kernels quant_kernels_scalar = {
     .isa = "scalar",
@@ -213,4 +295,7 @@ const quant_kernels quant_kernels_scalar = {
     .swiglu = swiglu,
     .swiglu_backward = swiglu_backward,
     .rmsnorm = rmsnorm,
+    .kv_write = kv_write,
+    .attend = attend,
+    .attend_merge = attend_merge,
 };

@@ -331,10 +331,10 @@ static void panels_of_columns(const quant_matrix *w, size_t row, size_t depth, s
 }
 
 static void matmul(const quant_matrix *w, const float *x, size_t M, size_t ldx, size_t row_begin,
-                   size_t row_end, float *y, size_t ldy, float *scratch) {
+                   size_t row_end, float *y, size_t ldy, int accumulate, float *scratch) {
   size_t K = w->columns;
   float *panel = scratch + PASS * SLICE;
-  if (K == 0) {
+  if (K == 0 && !accumulate) {
     for (size_t m = 0; m < M; m++) {
       for (size_t r = row_begin; r < row_end; r++) y[m * ldy + r] = 0;
     }
@@ -351,7 +351,8 @@ static void matmul(const quant_matrix *w, const float *x, size_t M, size_t ldx, 
         } else {
           panel_of_rows(w, r, rows, k, depth, panel);
         }
-        multiply_panel(scratch, height, panel, depth, y + m * ldy + r, ldy, rows, k > 0);
+        multiply_panel(scratch, height, panel, depth, y + m * ldy + r, ldy, rows,
+                       k > 0 || accumulate);
       }
     }
   }
@@ -498,13 +499,15 @@ static float rmsnorm(const float *x, const float *weight, size_t n, float epsilo
 // A byte's codes are neighbours, the even one in the high nibble, and come apart into different
 // vectors; so x is parted the same way first: even and odd elements of each RUN.
 static void matvec_4bit(const quant_matrix *w, const float *x, size_t row_begin, size_t row_end,
-                        float *y) {
+                        float *y, int accumulate) {
   enum { PART = 4096 };  // 16 KiB of x
   _Alignas(64) float parted[PART];
   size_t K = w->columns;
   int shift = __builtin_ctzll(w->block_size);
   dot_table table = load_dot_table(w->codebook);
-  for (size_t r = row_begin; r < row_end; r++) y[r] = 0;
+  if (!accumulate) {
+    for (size_t r = row_begin; r < row_end; r++) y[r] = 0;
+  }
   for (size_t k = 0; k < K; k += PART) {
     size_t count = smaller(PART, K - k);
     for (size_t i = 0; i < count; i += RUN) {
@@ -537,25 +540,25 @@ static void matvec_4bit(const quant_matrix *w, const float *x, size_t row_begin,
 }
 
 static void matvec(const quant_matrix *w, const float *x, size_t row_begin, size_t row_end,
-                   float *y) {
+                   float *y, int accumulate) {
   if (in_units_of_32(w)) {
-    matvec_4bit(w, x, row_begin, row_end, y);
+    matvec_4bit(w, x, row_begin, row_end, y, accumulate);
     return;
   }
   enum { PART = 512 };
   float part[PART];
   for (size_t r = row_begin; r < row_end; r++) {
     size_t first = r * w->columns;
-    if (w->type == QUANT_F32) {
-      y[r] = dot((const float *)w->data + first, x, w->columns);
-      continue;
-    }
     float sum = 0;
-    for (size_t k = 0; k < w->columns; k += PART) {
-      size_t count = smaller(PART, w->columns - k);
-      decode(w, first + k, count, part);
-      sum += dot(part, x + k, count);
+    if (w->type == QUANT_F32) {
+      sum = dot((const float *)w->data + first, x, w->columns);
+    } else {
+      for (size_t k = 0; k < w->columns; k += PART) {
+        size_t count = smaller(PART, w->columns - k);
+        decode(w, first + k, count, part);
+        sum += dot(part, x + k, count);
+      }
     }
-    y[r] = sum;
+    y[r] = accumulate ? y[r] + sum : sum;
   }
 }

@@ -27,6 +27,9 @@ public struct Tensor: @unchecked Sendable {
 
     /// The number of elements.
     public var count: Int { shape.reduce(1, *) }
+
+    /// Lets go of the memory that the bytes occupy; they are read again from the file when needed.
+    func releasePages() { (owner as? MappedFile)?.releasePages(of: bytes) }
 }
 
 extension [Tensor] {

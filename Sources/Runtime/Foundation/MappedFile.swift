@@ -39,6 +39,17 @@ public final class MappedFile: @unchecked Sendable {
         bytes = UnsafeRawBufferPointer(start: base, count: count)
     }
 
+    /// Lets go of the pages that lie wholly within `part`: they no longer count as this process's
+    /// memory, and come back from the file when they are read.
+    func releasePages(of part: UnsafeRawBufferPointer) {
+        guard let base = part.baseAddress else { return }
+        let page = UInt(sysconf(Int32(_SC_PAGESIZE)))
+        let first = (UInt(bitPattern: base) + page - 1) / page * page
+        let end = (UInt(bitPattern: base) + UInt(part.count)) / page * page
+        guard first < end, let start = UnsafeMutableRawPointer(bitPattern: first) else { return }
+        madvise(start, Int(end - first), MADV_DONTNEED)
+    }
+
     deinit {
         if let base = bytes.baseAddress {
             munmap(UnsafeMutableRawPointer(mutating: base), bytes.count)

@@ -29,7 +29,7 @@ public final class LanguageModel: Sendable {
         let files = try TokenizerFiles(checkpoint)
         tokenizer = try files.tokenizer()
         chatTemplate = try files.chatTemplate()
-        model = try LlamaModel(checkpoint: checkpoint)
+        model = try LlamaModel(checkpoint: checkpoint, on: compute)
         guard tokenizer.vocabularyCount <= model.configuration.vocabularySize else {
             throw LorikeetError(
                 .mismatch, path, "the tokenizer has more tokens than the embedding has rows",

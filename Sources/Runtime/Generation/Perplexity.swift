@@ -41,7 +41,7 @@ public struct Perplexity: Sendable {
         }
         let pass = InferencePass(
             model: model.model, compute: model.compute, chunk: min(context, 512))
-        let cache = KVCache(model.model.configuration, capacity: context)
+        let cache = pass.makeCache(capacity: context)
         var sum = 0.0
         var windows = 0
         while windows < total {

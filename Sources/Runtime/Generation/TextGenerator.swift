@@ -68,7 +68,7 @@ public final class TextGenerator {
     public init(_ model: LanguageModel, capacity: Int? = nil) {
         self.model = model
         pass = InferencePass(model: model.model, compute: model.compute)
-        cache = KVCache(model.model.configuration, capacity: capacity)
+        cache = pass.makeCache(capacity: capacity)
     }
 
     /// Generates an answer.

@@ -4,7 +4,7 @@ public import LorikeetQuant
 ///
 /// ```swift
 /// let pass = InferencePass(model: model, compute: compute)
-/// let cache = KVCache(model.configuration, capacity: 1024)
+/// let cache = pass.makeCache(capacity: 1024)
 /// let logits = try pass.forward(prompt, cache: cache, adapter: nil, logits: .last)
 /// ```
 public final class InferencePass {
@@ -30,7 +30,7 @@ public final class InferencePass {
     // The residual stream [chunk, hidden]
     private let x: Buffer<Float>
     private var output: Buffer<Float>
-    private lazy var crossEntropy = CrossEntropy(output: model.output)
+    private lazy var crossEntropy = CrossEntropy(output: model.output, on: compute)
 
     /// Allocates scratch for `chunk` tokens at a time.
     public init(model: LlamaModel, compute: Compute, chunk: Int = 512) {
@@ -39,11 +39,16 @@ public final class InferencePass {
         self.model = model
         self.compute = compute
         self.chunk = chunk
-        scratch = ForwardScratch(configuration, tokens: chunk, threads: compute.pool.count)
+        scratch = ForwardScratch(configuration, tokens: chunk, on: compute)
         activations = BlockActivations(configuration, tokens: chunk)
         rotary = RotaryEmbedding(configuration, positions: 0)
         x = Buffer(chunk * configuration.hiddenSize)
         output = Buffer(configuration.vocabularySize)
+    }
+
+    /// An empty cache for a sequence of at most `capacity` tokens (the model's own limit by default).
+    public func makeCache(capacity: Int? = nil) -> KVCache {
+        KVCache(model.configuration, capacity: capacity, precision: compute.precision)
     }
 
     /// Appends `tokens` to the sequence in `cache` and returns logits.
@@ -65,13 +70,10 @@ public final class InferencePass {
             case .last:
                 guard isLast else { return }
                 normalize(hidden + (count - 1) * C, count: 1)
-                model.output.multiply(
-                    scratch.normed.pointer, count: 1, into: output.pointer, on: compute)
+                project(count: 1, into: output.pointer)
             case .all:
                 normalize(hidden, count: count)
-                model.output.multiply(
-                    scratch.normed.pointer, count: count, into: output.pointer + written * V,
-                    on: compute)
+                project(count: count, into: output.pointer + written * V)
                 written += count
             }
         }
@@ -131,6 +133,14 @@ public final class InferencePass {
         model.norm.forward(
             hidden, count: count, into: scratch.normed.pointer,
             inverseRMS: scratch.inverseRMS.pointer, on: compute)
+    }
+
+    // Logits of the normalized rows.
+    private func project(count: Int, into logits: UnsafeMutablePointer<Float>) {
+        LinearWeight.multiply(
+            [model.output], scratch.normed.pointer, count: count,
+            using: scratch.linear.activations, on: compute
+        ) { _ in logits }
     }
 
     private func check(_ tokens: [Int32], _ cache: KVCache) throws {

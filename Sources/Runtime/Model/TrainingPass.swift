@@ -38,10 +38,10 @@ public final class TrainingPass: LossAndGradients {
         self.maximumTokens = maximumTokens
         self.recomputesBlocks = recomputesBlocks
         forwardScratch = ForwardScratch(
-            configuration, tokens: maximumTokens, threads: compute.pool.count)
+            configuration, tokens: maximumTokens, on: compute)
         backwardScratch = BackwardScratch(configuration, tokens: maximumTokens)
         rotary = RotaryEmbedding(configuration, positions: maximumTokens)
-        crossEntropy = CrossEntropy(output: model.output)
+        crossEntropy = CrossEntropy(output: model.output, on: compute)
         let width = maximumTokens * configuration.hiddenSize
         inputs = (0...configuration.layerCount).map { _ in Buffer(width) }
         activations = (0..<(recomputesBlocks ? 1 : configuration.layerCount)).map { _ in

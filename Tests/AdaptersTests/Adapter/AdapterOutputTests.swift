@@ -17,7 +17,7 @@ struct AdapterOutputTests {
     func `greedy outputs are the recorded ones through every swap`(kind: String) throws {
         let recorded = try JSON(contentsOf: #require(Fixtures.reference("adapters.json")))
         let path = kind == "fp32" ? Fixtures.floatModel : Fixtures.quantizedModel
-        let model = try LanguageModel(path: #require(path), compute: Compute())
+        let model = try LanguageModel(path: #require(path), compute: Compute(precision: .fp32))
         let registry = AdapterRegistry(model)
         for name in ["caps", "pirate"] {
             try registry.load(name: name, path: #require(Fixtures.reference("adapters/\(name)")))

@@ -9,13 +9,14 @@ import Testing
 @Suite(.enabled(if: GoldenRun.isAvailable), .serialized)
 struct GoldenRunTests {
     private let golden: GoldenRun
-    private let compute = Compute()
+    private let compute = Compute(precision: .fp32)
     private let model: LlamaModel
     private let pass: TrainingPass
 
     init() throws {
         golden = try GoldenRun()
-        model = try LlamaModel(checkpoint: Checkpoints.open(#require(GoldenRun.base).path))
+        model = try LlamaModel(
+            checkpoint: Checkpoints.open(#require(GoldenRun.base).path), on: compute)
         pass = TrainingPass(
             model: model, compute: compute, maximumTokens: 4 * 64, recomputesBlocks: false)
     }

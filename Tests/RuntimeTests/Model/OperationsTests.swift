@@ -239,9 +239,10 @@ private let tolerance = 1e-5
         let x = random.floats(rows * columns)
         let w = random.floats(rows * outputs)
         let scale: Float = 0.75
-        let linear = Linear(weight: matrix(weight, rows: outputs, columns: columns))
+        let linear = Linear(
+            weight: .stored(matrix(weight, rows: outputs, columns: columns)))
         let delta = LowRankDelta(a: Buffer(a), b: Buffer(b), rank: rank, scale: scale)
-        let scratch = LowRankScratch(tokens: rows)
+        let scratch = LinearScratch(tokens: rows, on: compute)
         scratch.reserve(rank: rank)
         let exact = { (x: [Double], a: [Double], b: [Double]) -> [Double] in
             let base = Naive.product(x, weight.elements.map(Double.init), columns: columns)
@@ -304,7 +305,8 @@ private let tolerance = 1e-5
                 $0, w: output.elements.map(Double.init), width: width, targets: targets)
         }
         let crossEntropy = CrossEntropy(
-            output: matrix(output, rows: vocabulary, columns: width), chunk: chunk)
+            output: .stored(matrix(output, rows: vocabulary, columns: width)), chunk: chunk,
+            on: compute)
         let production = targets.map { CrossEntropy.Target(row: $0.row, token: Int32($0.token)) }
 
         var losses: [Float] = []

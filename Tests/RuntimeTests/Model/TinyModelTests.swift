@@ -7,7 +7,9 @@ import Testing
 private let models = ["llama_plain_mha", "llama_rope3_gqa_tied"]
 
 private func tinyModel(_ name: String) throws -> LlamaModel {
-    try LlamaModel(checkpoint: Checkpoints.open(modelResource("tiny/\(name)").path))
+    try LlamaModel(
+        checkpoint: Checkpoints.open(modelResource("tiny/\(name)").path),
+        on: Compute(precision: .fp32))
 }
 
 /// The recorded batch without its padding: one array of tokens a row.
@@ -28,12 +30,12 @@ private func rows(_ golden: GoldenFile) -> [[Int32]] {
     func `logits are those of transformers, whatever the chunk`(name: String, chunk: Int) throws {
         let golden = try GoldenFile(modelResource("tiny/\(name)/golden.safetensors"))
         let model = try tinyModel(name)
-        let compute = Compute(threads: 2)
+        let compute = Compute(threads: 2, precision: .fp32)
         let pass = InferencePass(model: model, compute: compute, chunk: chunk)
         let expected = golden.floats("logits")
         let (width, V) = (golden.shape("input_ids")[1], model.configuration.vocabularySize)
         for (index, row) in rows(golden).enumerated() {
-            let cache = KVCache(model.configuration)
+            let cache = pass.makeCache()
             let logits = try pass.forward(row, cache: cache, adapter: nil, logits: .all)
             #expect(logits.count == row.count * V)
             #expect(cache.count == row.count)
@@ -49,12 +51,12 @@ private func rows(_ golden: GoldenFile) -> [[Int32]] {
     func `token by token gives what the whole prompt gives`(name: String) throws {
         let golden = try GoldenFile(modelResource("tiny/\(name)/golden.safetensors"))
         let model = try tinyModel(name)
-        let pass = InferencePass(model: model, compute: Compute(threads: 2))
+        let pass = InferencePass(model: model, compute: Compute(threads: 2, precision: .fp32))
         let V = model.configuration.vocabularySize
         let row = rows(golden)[0]
         let whole = Array(
-            try pass.forward(row, cache: KVCache(model.configuration), adapter: nil, logits: .all))
-        let cache = KVCache(model.configuration, capacity: row.count)
+            try pass.forward(row, cache: pass.makeCache(), adapter: nil, logits: .all))
+        let cache = pass.makeCache(capacity: row.count)
         for (i, token) in row.enumerated() {
             let logits = try pass.forward([token], cache: cache, adapter: nil)
             let worst = zip(logits, whole[i * V..<(i + 1) * V]).map { abs($0 - $1) }.max()
@@ -71,11 +73,11 @@ private func rows(_ golden: GoldenFile) -> [[Int32]] {
     @Test func `log-probabilities are those of the logits`() throws {
         let golden = try GoldenFile(modelResource("tiny/llama_plain_mha/golden.safetensors"))
         let model = try tinyModel("llama_plain_mha")
-        let pass = InferencePass(model: model, compute: Compute(threads: 2), chunk: 16)
+        let pass = InferencePass(model: model, compute: Compute(threads: 2, precision: .fp32), chunk: 16)
         let row = rows(golden)[0]
         let V = model.configuration.vocabularySize
         let actual = try pass.logProbabilities(
-            of: row, cache: KVCache(model.configuration), adapter: nil)
+            of: row, cache: pass.makeCache(), adapter: nil)
         let logits = golden.floats("logits")
         let expected = (0..<row.count - 1).map { i in
             let z = logits[i * V..<(i + 1) * V].map(Double.init)
@@ -88,8 +90,8 @@ private func rows(_ golden: GoldenFile) -> [[Int32]] {
         throws
     {
         let model = try tinyModel("llama_plain_mha")
-        let pass = InferencePass(model: model, compute: Compute(threads: 1))
-        let cache = KVCache(model.configuration, capacity: 4)
+        let pass = InferencePass(model: model, compute: Compute(threads: 1, precision: .fp32))
+        let cache = pass.makeCache(capacity: 4)
         for tokens: [Int32] in [[], [256], [-1], [1, 2, 3, 4, 5]] {
             #expect(throws: LorikeetError.self) {
                 try pass.forward(tokens, cache: cache, adapter: nil)
@@ -119,7 +121,7 @@ private func rows(_ golden: GoldenFile) -> [[Int32]] {
         #expect(adapter.deltas.count == 14)
         let rows = trainingRows(golden)
         let pass = TrainingPass(
-            model: try tinyModel(name), compute: Compute(threads: 2), maximumTokens: 66,
+            model: try tinyModel(name), compute: Compute(threads: 2, precision: .fp32), maximumTokens: 66,
             recomputesBlocks: recomputes)
         let expected = Double(golden.floats("loss")[0])
         // The sum of 42 losses in fp32 there.
@@ -160,7 +162,7 @@ private func rows(_ golden: GoldenFile) -> [[Int32]] {
         }
         let few = TestAdapter(all.deltas.filter { paths.contains($0.key) })
         let pass = TrainingPass(
-            model: try tinyModel("llama_plain_mha"), compute: Compute(threads: 2),
+            model: try tinyModel("llama_plain_mha"), compute: Compute(threads: 2, precision: .fp32),
             maximumTokens: 66, recomputesBlocks: true)
         let rows = trainingRows(golden)
         _ = try pass.accumulate(rows, adapter: all, lossScale: 1)
@@ -178,7 +180,7 @@ private func rows(_ golden: GoldenFile) -> [[Int32]] {
         let golden = try GoldenFile(modelResource("tiny_lora/llama_rope3_gqa_tied.safetensors"))
         let adapter = TestAdapter(golden, scale: 1.5)
         let pass = TrainingPass(
-            model: try tinyModel("llama_rope3_gqa_tied"), compute: Compute(threads: 2),
+            model: try tinyModel("llama_rope3_gqa_tied"), compute: Compute(threads: 2, precision: .fp32),
             maximumTokens: 66, recomputesBlocks: false)
         let rows = trainingRows(golden)
         func gradients() throws -> [[Float]] {
@@ -199,7 +201,7 @@ private func rows(_ golden: GoldenFile) -> [[Int32]] {
     {
         let adapter = TestAdapter([:])
         let pass = TrainingPass(
-            model: try tinyModel("llama_plain_mha"), compute: Compute(threads: 1),
+            model: try tinyModel("llama_plain_mha"), compute: Compute(threads: 1, precision: .fp32),
             maximumTokens: 4, recomputesBlocks: true)
         let masked = TrainingRow(inputIDs: [1, 2, 3], labels: [1, -100, -100])
         #expect(try pass.accumulate([masked], adapter: adapter, lossScale: 1) == (0, 0))

@@ -15,11 +15,13 @@ struct `A training step of the default model` {
     // 6.6e-4, both in the last block's attention, whose gradients nearly cancel.
     private static let tolerance = 1e-3
 
-    private func trainingPass(recomputes: Bool) throws -> TrainingPass {
+    private func trainingPass(
+        recomputes: Bool, on compute: Compute = Compute(precision: .fp32)
+    ) throws -> TrainingPass {
         let path = try #require(Fixtures.quantizedModel)
         return TrainingPass(
-            model: try LlamaModel(checkpoint: Checkpoints.open(path)), compute: Compute(),
-            maximumTokens: 256, recomputesBlocks: recomputes)
+            model: try LlamaModel(checkpoint: Checkpoints.open(path), on: compute),
+            compute: compute, maximumTokens: 256, recomputesBlocks: recomputes)
     }
 
     private func rows(_ ids: [Int32], step: Int) -> [TrainingRow] {
@@ -57,6 +59,40 @@ struct `A training step of the default model` {
                 within: Self.tolerance, "\(path)")
             #expect(gradient.a.elements.allSatisfy { $0 == 0 })
         }
+    }
+
+    @Test func `gradients in 16 bits are within a hundredth of fp32's`() throws {
+        let golden = try GoldenFile(modelResource("smollm2_training_step.safetensors"))
+        let rows = rows(golden.int32s("input_ids"), step: 0)
+        func gradients(_ compute: Compute) throws -> (Double, [ModulePath: LowRankGradient]) {
+            let pass = try trainingPass(recomputes: false, on: compute)
+            var random = SeededGenerator(seed: 5)
+            var deltas: [ModulePath: LowRankDelta] = [:]
+            for layer in 0..<pass.model.configuration.layerCount {
+                for module in LinearModule.allCases {
+                    let (outputs, inputs) = module.shape(in: pass.model.configuration)
+                    deltas[ModulePath(layer: layer, module: module)] = LowRankDelta(
+                        a: Buffer(random.floats(8 * inputs, scale: 0.05)),
+                        b: Buffer(random.floats(outputs * 8, scale: 0.01)), rank: 8, scale: 2)
+                }
+            }
+            let adapter = TestAdapter(deltas)
+            let loss = try pass.accumulate(rows, adapter: adapter, lossScale: 1 / 252)
+            return (loss.loss / 252, adapter.gradients)
+        }
+        let (exactLoss, exact) = try gradients(Compute(precision: .fp32))
+        let (loss, actual) = try gradients(Compute(precision: .int16))
+        #expect(abs(loss / exactLoss - 1) < 1e-3)
+        var (error, norm) = (0.0, 0.0)
+        for (path, expected) in exact {
+            let gradient = try #require(actual[path])
+            for (a, b) in zip(expected.a.array + expected.b.array, gradient.a.array + gradient.b.array) {
+                error += Double(a - b) * Double(a - b)
+                norm += Double(a) * Double(a)
+            }
+        }
+        print("int16: gradients differ by \((error / norm).squareRoot()) of their norm")
+        #expect((error / norm).squareRoot() < 0.01)
     }
 
     private static let recorded = Fixtures.reference("train_init_A.safetensors") != nil

@@ -24,12 +24,13 @@ V void v_store(float *p, vec v) { vst1q_f32(p, v); }
 V vec v_add(vec a, vec b) { return vaddq_f32(a, b); }
 V vec v_mul(vec a, vec b) { return vmulq_f32(a, b); }
 V vec v_div(vec a, vec b) { return vdivq_f32(a, b); }
-V vec v_max(vec a, vec b) { return vmaxq_f32(a, b); }
+// The number where one of them is NaN, as fmaxf has it.
+V vec v_max(vec a, vec b) { return vmaxnmq_f32(a, b); }
 V vec v_abs(vec a) { return vabsq_f32(a); }
 V int v_any_nan(vec a) { return vminvq_u32(vceqq_f32(a, a)) == 0; }
 V vec v_fma(vec a, vec b, vec c) { return vfmaq_f32(c, a, b); }
 V float v_sum(vec v) { return vaddvq_f32(v); }
-V float v_maximum(vec v) { return vmaxvq_f32(v); }
+V float v_maximum(vec v) { return vmaxnmvq_f32(v); }
 
 V vec v_load_partial(const float *p, size_t count) {
   float part[LANES] = {0};
@@ -236,6 +237,7 @@ V tile_decoder decoder_of(const quant_tiles *w, quant_precision precision) {
 enum { PANEL_HEIGHT = 4 };
 
 #include "../panel_tiles.h"
+#include "../vector_attention.h"
 #include "../vector_kernels.h"
 
 V void store_rounded(const vec x[16], quant_precision precision, void *out) {
@@ -396,6 +398,9 @@ const quant_kernels quant_kernels_neon = {
     .prepare = prepare,
     .matmul_tiles = matmul_tiles,
     .matmul_tiles_backward = matmul_tiles_backward,
+    .kv_write = kv_write,
+    .attend = attend,
+    .attend_merge = attend_merge,
     .dot = dot,
     .axpy = axpy,
     .softmax = softmax,

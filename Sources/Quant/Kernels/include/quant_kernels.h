@@ -93,6 +93,27 @@ typedef struct {
   float *scales;  // one a row and block
   int32_t *sums;  // likewise: -128 times the sum of a block's values, for 8 bits
 } quant_activations;
+enum {
+  // Positions of a block of keys.
+  QUANT_KV_BLOCK = 16,
+  // The largest head_size that attend takes; it must be a multiple of 8.
+  QUANT_ATTEND_HEAD = 256,
+  // Floats that attend wants as scratch, whatever the numbers of queries and positions.
+  QUANT_ATTEND_SCRATCH = 704 * 256
+};
+
+// The keys and values of one sequence in one layer, as IEEE halves:
+//
+//   keys    [block][kv_heads][head_size][QUANT_KV_BLOCK]
+//   values  [position][kv_heads][head_size]
+//
+// Position j is lane j % QUANT_KV_BLOCK of block j / QUANT_KV_BLOCK: 16 positions' scores are made
+// at once, and no sum goes across lanes. The memory of keys is whole blocks; what lies past the
+// last position is read, and does not matter.
+typedef struct {
+  uint16_t *keys, *values;
+  size_t kv_heads, head_size;
+} quant_kv;
 
 typedef struct quant_kernels {
   const char *isa;  // "scalar", "avx2", "avx512", "neon"
@@ -117,13 +138,15 @@ typedef struct quant_kernels {
 
   // --- Products with a weight matrix, fp32 arithmetic ---
 
-  // y[r] = sum_k w[r, k] x[k] for row_begin <= r < row_end.
-  void (*matvec)(const quant_matrix *w, const float *x, size_t row_begin, size_t row_end, float *y);
-  // Y = X Wᵀ: y[m * ldy + r] = sum_k x[m * ldx + k] w[r, k] for row_begin <= r < row_end, m < M.
+  // A product is added to what the result holds when accumulate is not 0.
+
+  // y[r] (+)= sum_k w[r, k] x[k] for row_begin <= r < row_end.
+  void (*matvec)(const quant_matrix *w, const float *x, size_t row_begin, size_t row_end, float *y,
+                 int accumulate);
+  // Y (+)= X Wᵀ: y[m * ldy + r] = sum_k x[m * ldx + k] w[r, k] for row_begin <= r < row_end, m < M.
   void (*matmul)(const quant_matrix *w, const float *x, size_t M, size_t ldx, size_t row_begin,
-                 size_t row_end, float *y, size_t ldy, float *scratch);
-  // dX (+)= dY W: dx[m * ldx + k] = sum_r dy[m * ldy + r] w[r, k] for col_begin <= k < col_end;
-  // added to what dx holds when accumulate is not 0.
+                 size_t row_end, float *y, size_t ldy, int accumulate, float *scratch);
+  // dX (+)= dY W: dx[m * ldx + k] = sum_r dy[m * ldy + r] w[r, k] for col_begin <= k < col_end.
   void (*matmul_backward)(const quant_matrix *w, const float *dy, size_t M, size_t ldy,
                           size_t col_begin, size_t col_end, float *dx, size_t ldx, int accumulate,
                           float *scratch);
@@ -161,6 +184,36 @@ typedef struct quant_kernels {
                           float *dgate, float *dup);
   // y = x / rms(x) * weight, rms(x) = sqrt(mean(x²) + epsilon); returns 1 / rms(x). y may alias x.
   float (*rmsnorm)(const float *x, const float *weight, size_t n, float epsilon, float *y);
+
+  // --- Attention over halves, fp32 arithmetic ---
+
+  // Stores rows k + i * ldk and v + i * ldv, [kv_heads * head_size] each, as positions
+  // `position` + i, i < count; rounded to the nearest half, even on a tie. Finite numbers stay
+  // finite: beyond ±65504 they become ±65504.
+  void (*kv_write)(const quant_kv *kv, const float *k, size_t ldk, const float *v, size_t ldv,
+                   size_t position, size_t count);
+  // Attention of queries (i, g), i < rows, g < group, at q + i * ldq + g * head_size, to those of
+  // positions begin ..< end of head `head` that they see: j <= past + i. With s[j] = scale *
+  // q·k[j],
+  //
+  //   top[i * group + g] = max s[j]                sum[i * group + g] = Σ exp(s[j] - top)
+  //   o[i * ldo + g * head_size + c] = Σ exp(s[j] - top) v[j, c]
+  //
+  // not normalized, so that parts can be merged; a query that sees nothing gets -infinity, 0 and 0.
+  // `begin` is a multiple of QUANT_KV_BLOCK. Every bit of a query's result depends on that query,
+  // what it sees, and `begin` alone: not on the other queries of the call, nor on what it cannot
+  // see.
+  void (*attend)(const quant_kv *kv, size_t head, const float *q, size_t ldq, size_t rows,
+                 size_t group, size_t past, size_t begin, size_t end, float scale, float *o,
+                 size_t ldo, float *top, float *sum, float *scratch);
+  // Merges what attend gave the same queries for `parts` ranges of positions, and normalizes it:
+  //
+  //   out = Σ w[p] o[p] / Σ w[p] sum[p],  w[p] = exp(top[p] - max top)
+  //
+  // Part p's o is at o + p * rows * ldo, and top and sum at p * rows * group. A query that sees
+  // nothing gets 0. With one part `out` may be `o` (and ldout ldo).
+  void (*attend_merge)(size_t parts, size_t rows, size_t group, size_t head_size, const float *o,
+                       size_t ldo, const float *top, const float *sum, float *out, size_t ldout);
 } quant_kernels;
 
 extern const quant_kernels quant_kernels_scalar;

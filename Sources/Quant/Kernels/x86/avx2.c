@@ -251,6 +251,8 @@ V void quantize_32(boundaries b, interval_codes order, const float *x, vec recip
 }
 
 #include "../vector_kernels.h"
+// After the products, which it is made of.
+#include "../vector_attention.h"
 #include "../vector_tiles.h"
 #include "avx2_tiles.h"
 
@@ -277,6 +279,9 @@ const quant_kernels quant_kernels_avx2 = {
     .swiglu = swiglu,
     .swiglu_backward = swiglu_backward,
     .rmsnorm = rmsnorm,
+    .kv_write = kv_write,
+    .attend = attend,
+    .attend_merge = attend_merge,
 };
 
 #pragma clang attribute pop

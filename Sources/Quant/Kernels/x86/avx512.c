@@ -186,6 +186,8 @@ V void quantize_32(boundaries b, interval_codes order, const float *x, vec recip
 #include "../vector_kernels.h"
 #include "../vector_tiles.h"
 #include "avx512_tiles.h"
+// After the products, which it is made of.
+#include "../vector_attention.h"
 
 const quant_kernels quant_kernels_avx512 = {
     .isa = "avx512",
@@ -210,6 +212,9 @@ const quant_kernels quant_kernels_avx512 = {
     .swiglu = swiglu,
     .swiglu_backward = swiglu_backward,
     .rmsnorm = rmsnorm,
+    .kv_write = kv_write,
+    .attend = attend,
+    .attend_merge = attend_merge,
 };
 
 #pragma clang attribute pop

@@ -18,9 +18,12 @@ package struct Batch {
     /// All rows.
     package var count: Int { sequences.last.map { $0.start + $0.count } ?? 0 }
 
-    /// The longest sequence, its past included.
-    package var longest: Int {
-        sequences.reduce(0) { max($0, $1.count + ($1.cache?.count ?? 0)) }
+    /// The longest sequence whose attention is in floats, its past included.
+    var longestInFloats: Int {
+        sequences.reduce(0) { longest, sequence in
+            guard sequence.cache?.halves(layer: 0) == nil else { return longest }
+            return max(longest, sequence.count + (sequence.cache?.count ?? 0))
+        }
     }
 
     /// Writes every row's position within its own sequence.
@@ -31,22 +34,31 @@ package struct Batch {
         }
     }
 
-    /// What each sequence attends to in block `layer`, whose new keys and values [rows, width] these
-    /// are; a cached sequence's are written to its cache first.
+    /// Appends the new keys and values [rows, width] of block `layer` to the sequences' caches.
+    func writeCaches(
+        layer: Int, keys: UnsafePointer<Float>, values: UnsafePointer<Float>, width: Int,
+        on compute: Compute
+    ) {
+        for sequence in sequences {
+            sequence.cache?.write(
+                layer: layer, keys: keys + sequence.start * width,
+                values: values + sequence.start * width, count: sequence.count, on: compute)
+        }
+    }
+
+    /// What each sequence attends to in block `layer` in floats: its cache's, or its own keys and
+    /// values [rows, width]. Sequences whose caches are halves are left out.
     package func spans(
         layer: Int, keys: UnsafePointer<Float>, values: UnsafePointer<Float>, width: Int
     ) -> [AttentionSpan] {
-        sequences.map { sequence in
-            let (keys, values) = (keys + sequence.start * width, values + sequence.start * width)
-            guard let cache = sequence.cache else {
-                return AttentionSpan(
-                    start: sequence.start, count: sequence.count, past: 0, keys: keys,
-                    values: values)
-            }
-            cache.write(layer: layer, keys: keys, values: values, count: sequence.count)
+        sequences.compactMap { sequence in
+            let own = (keys + sequence.start * width, values + sequence.start * width)
+            guard let (keys, values) = sequence.cache?.floats(layer: layer)
+                ?? (sequence.cache == nil ? own : nil)
+            else { return nil }
             return AttentionSpan(
-                start: sequence.start, count: sequence.count, past: cache.count,
-                keys: cache.keys(layer: layer), values: cache.values(layer: layer))
+                start: sequence.start, count: sequence.count, past: sequence.cache?.count ?? 0,
+                keys: keys, values: values)
         }
     }
 }

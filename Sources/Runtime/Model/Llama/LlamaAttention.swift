@@ -12,6 +12,7 @@ package struct LlamaAttention: Sendable {
     let value: Linear
     /// [hidden, heads · headSize].
     let output: Linear
+    private let projections: LinearGroup
     private let attention: Attention
 
     init(configuration: ModelConfiguration, reader: LlamaReader, layer: Int) throws {
@@ -23,6 +24,7 @@ package struct LlamaAttention: Sendable {
         key = try reader.linear(layer, .key, rows: K, columns: C)
         value = try reader.linear(layer, .value, rows: K, columns: C)
         output = try reader.linear(layer, .output, rows: C, columns: Q)
+        projections = LinearGroup([query, key, value])
         attention = Attention(
             heads: configuration.headCount, keyValueHeads: configuration.keyValueHeadCount,
             headSize: configuration.headSize)
@@ -39,15 +41,14 @@ package struct LlamaAttention: Sendable {
         let normed = scratch.normed.pointer
         norm.forward(
             x, count: n, into: normed, inverseRMS: scratch.inverseRMS.pointer, on: compute)
-        pass.apply(query, .query, to: normed, into: kept.q.pointer)
-        pass.apply(key, .key, to: normed, into: kept.k.pointer)
-        pass.apply(value, .value, to: normed, into: kept.v.pointer)
+        pass.apply(projections, [.query, .key, .value], to: normed) { i in
+            (i == 0 ? kept.q : i == 1 ? kept.k : kept.v).pointer
+        }
         rotate(kept.q.pointer, kept.k.pointer, pass, pass.rotary.forward)
-        attention.forward(
-            spans(kept, pass), q: kept.q.pointer, into: kept.attended.pointer,
-            scratch: scratch.scores, on: compute)
-        pass.apply(output, .output, to: kept.attended.pointer, into: normed)
-        Residual.add(x, normed, count: n * norm.weight.count, into: middle, on: compute)
+        attend(kept, pass)
+        if middle != x { middle.update(from: x, count: n * norm.weight.count) }
+        pass.apply(
+            output, .output, to: kept.attended.pointer, into: middle, accumulate: true)
     }
 
     /// Adds the factors' gradients, and turns the gradient of `middle` into that of `x`.
@@ -82,6 +83,23 @@ package struct LlamaAttention: Sendable {
         if let dNormed {
             norm.backward(
                 dNormed, x: x, inverseRMS: rho, count: n, addingTo: d, on: compute)
+        }
+    }
+
+    private func attend(_ kept: BlockActivations, _ pass: ForwardContext) {
+        let (q, o) = (kept.q.pointer, kept.attended.pointer)
+        pass.batch.writeCaches(
+            layer: pass.layer, keys: kept.k.pointer, values: kept.v.pointer,
+            width: attention.keyValueHeads * attention.headSize, on: pass.compute)
+        attention.forward(
+            spans(kept, pass), q: q, into: o, scratch: pass.scratch.scores, on: pass.compute)
+        for sequence in pass.batch.sequences {
+            guard let cache = sequence.cache, let kv = cache.halves(layer: pass.layer) else {
+                continue
+            }
+            let span = CachedAttention.Span(
+                start: sequence.start, count: sequence.count, past: cache.count, kv: kv)
+            pass.scratch.cachedAttention.forward(span, q: q, into: o, on: pass.compute)
         }
     }
 

@@ -53,19 +53,3 @@ package struct LlamaBlock: Sendable {
         attention.backward(d, x: x, kept: kept, propagates: propagates, pass: pass)
     }
 }
-
-/// The residual stream's addition; its backward pass is the identity on both branches.
-enum Residual {
-    /// z = x + y.
-    ///
-    /// - z: [count]; may be `x`.
-    static func add(
-        _ x: UnsafePointer<Float>, _ y: UnsafePointer<Float>, count: Int,
-        into z: UnsafeMutablePointer<Float>, on compute: Compute
-    ) {
-        // 16 floats are a cache line: no two threads write to one.
-        compute.pool.split(count, by: 16) { _, begin, end in
-            for i in begin..<end { z[i] = x[i] + y[i] }
-        }
-    }
-}

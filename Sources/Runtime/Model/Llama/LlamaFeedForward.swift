@@ -10,6 +10,7 @@ package struct LlamaFeedForward: Sendable {
     let up: Linear
     /// [hidden, intermediate].
     let down: Linear
+    private let projections: LinearGroup
 
     init(configuration: ModelConfiguration, reader: LlamaReader, layer: Int) throws {
         let (C, I) = (configuration.hiddenSize, configuration.intermediateSize)
@@ -17,6 +18,7 @@ package struct LlamaFeedForward: Sendable {
         gate = try reader.linear(layer, .gate, rows: I, columns: C)
         up = try reader.linear(layer, .up, rows: I, columns: C)
         down = try reader.linear(layer, .down, rows: C, columns: I)
+        projections = LinearGroup([gate, up])
     }
 
     /// - x: [tokens, hidden]
@@ -30,13 +32,14 @@ package struct LlamaFeedForward: Sendable {
         let normed = scratch.normed.pointer
         norm.forward(
             x, count: n, into: normed, inverseRMS: scratch.inverseRMS.pointer, on: compute)
-        pass.apply(gate, .gate, to: normed, into: kept.gate.pointer)
-        pass.apply(up, .up, to: normed, into: kept.up.pointer)
+        pass.apply(projections, [.gate, .up], to: normed) { i in
+            (i == 0 ? kept.gate : kept.up).pointer
+        }
         SwiGLU.forward(
             gate: kept.gate.pointer, up: kept.up.pointer, count: n * down.weight.columns,
             into: scratch.h.pointer, on: compute)
-        pass.apply(down, .down, to: scratch.h.pointer, into: normed)
-        Residual.add(x, normed, count: n * norm.weight.count, into: output, on: compute)
+        if output != x { output.update(from: x, count: n * norm.weight.count) }
+        pass.apply(down, .down, to: scratch.h.pointer, into: output, accumulate: true)
     }
 
     /// Adds the factors' gradients, and turns the gradient of the output into that of `x`.

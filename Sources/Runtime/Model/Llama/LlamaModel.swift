@@ -10,7 +10,7 @@ public final class LlamaModel: Sendable {
     /// Token embedding [vocabulary, hidden].
     public let embedding: WeightMatrix
     /// Output projection [vocabulary, hidden]; the embedding itself where they are tied.
-    public let output: WeightMatrix
+    public let output: LinearWeight
     let blocks: [LlamaBlock]
     let norm: RMSNorm
 
@@ -23,12 +23,20 @@ public final class LlamaModel: Sendable {
             try LlamaBlock(configuration: configuration, reader: reader, layer: $0)
         }
         norm = try reader.norm("model.norm")
-        output =
-            configuration.tiesEmbeddings ? embedding : try reader.weights("lm_head.weight", V, C)
+        let outputName = configuration.tiesEmbeddings ? "model.embed_tokens" : "lm_head"
+        output = try reader.linear("\(outputName).weight", V, C)
+    }
+
+    /// Bytes of all the linear layers' weights, the output projection's among them: what a decoded
+    /// token reads.
+    public var weightMemory: Int {
+        blocks.reduce(output.memory) { sum, block in
+            LinearModule.allCases.reduce(sum) { $0 + block[$1].weight.memory }
+        }
     }
 
     /// The frozen weights of the layer at `path`, or nil where the model has no such layer.
-    public func weight(at path: ModulePath) -> WeightMatrix? {
+    public func weight(at path: ModulePath) -> LinearWeight? {
         guard blocks.indices.contains(path.layer) else { return nil }
         return blocks[path.layer][path.module].weight
     }
@@ -58,6 +66,8 @@ public final class LlamaModel: Sendable {
 package struct LlamaReader {
     /// The matrix of this name with this many rows and columns.
     let weights: (_ name: String, _ rows: Int, _ columns: Int) throws -> WeightMatrix
+    /// The same, in the form that a linear layer's products read.
+    let linear: (_ name: String, _ rows: Int, _ columns: Int) throws -> LinearWeight
     /// The vector of this name with this many elements.
     let vector: (_ name: String, _ count: Int) throws -> Buffer<Float>
     private let configuration: ModelConfiguration
@@ -66,16 +76,18 @@ package struct LlamaReader {
     package init(
         _ configuration: ModelConfiguration,
         weights: @escaping (_ name: String, _ rows: Int, _ columns: Int) throws -> WeightMatrix,
+        linear: ((_ name: String, _ rows: Int, _ columns: Int) throws -> LinearWeight)? = nil,
         vector: @escaping (_ name: String, _ count: Int) throws -> Buffer<Float>
     ) {
         self.configuration = configuration
         self.weights = weights
+        self.linear = linear ?? { .stored(try weights($0, $1, $2)) }
         self.vector = vector
     }
 
     func linear(_ layer: Int, _ module: LinearModule, rows: Int, columns: Int) throws -> Linear {
         let path = ModulePath(layer: layer, module: module)
-        return Linear(weight: try weights("\(path).weight", rows, columns))
+        return Linear(weight: try linear("\(path).weight", rows, columns))
     }
 
     func norm(_ name: String) throws -> RMSNorm {
@@ -86,11 +98,12 @@ package struct LlamaReader {
 }
 
 extension LlamaModel {
-    /// Maps the weights of `checkpoint`.
+    /// Maps the weights of `checkpoint`, and rearranges them for the precision of `compute`: where
+    /// tiles take the place of a tensor, its pages in memory are let go of at once.
     ///
     /// - Throws: `LorikeetError` for another architecture, a tensor that is missing, or one whose shape
     ///   is not what config.json says.
-    public convenience init(checkpoint: any Checkpoint) throws {
+    public convenience init(checkpoint: any Checkpoint, on compute: Compute) throws {
         let configuration = try ModelConfiguration(
             checkpoint.configuration,
             source: checkpoint.path + (checkpoint is HuggingFaceFolder ? "/config.json" : ""))
@@ -99,6 +112,12 @@ extension LlamaModel {
             reader: LlamaReader(
                 configuration,
                 weights: { try checkpoint.weights($0, rows: $1, columns: $2) },
+                linear: { name, rows, columns in
+                    let stored = try checkpoint.weights(name, rows: rows, columns: columns)
+                    let weight = LinearWeight(stored, on: compute)
+                    if case .tiled = weight { try checkpoint.tensor(name).releasePages() }
+                    return weight
+                },
                 vector: { try checkpoint.vector($0, count: $1) }))
     }
 }

@@ -10,15 +10,28 @@ struct ForwardContext {
     /// The block's index, for its adapter's terms and its cache.
     var layer = 0
 
-    /// y = W x and the adapter's term, if it has one here.
+    /// y (+)= W x and the adapter's term, if it has one here.
     func apply(
         _ linear: Linear, _ module: LinearModule, to x: UnsafePointer<Float>,
-        into y: UnsafeMutablePointer<Float>
+        into y: UnsafeMutablePointer<Float>, accumulate: Bool = false
     ) {
         linear.forward(
-            x, count: batch.count,
-            delta: adapter?.delta(at: ModulePath(layer: layer, module: module)), into: y,
-            scratch: scratch.lowRank, on: compute)
+            x, count: batch.count, delta: delta(module), accumulate: accumulate, into: y,
+            scratch: scratch.linear, on: compute)
+    }
+
+    /// The same for layers with one input.
+    func apply(
+        _ group: LinearGroup, _ modules: [LinearModule], to x: UnsafePointer<Float>,
+        into y: (Int) -> UnsafeMutablePointer<Float>
+    ) {
+        group.forward(
+            x, count: batch.count, delta: { delta(modules[$0]) }, into: y, scratch: scratch.linear,
+            on: compute)
+    }
+
+    private func delta(_ module: LinearModule) -> LowRankDelta? {
+        adapter?.delta(at: ModulePath(layer: layer, module: module))
     }
 }
 
@@ -44,6 +57,6 @@ struct BackwardContext {
         linear.backward(
             dy, x: x, count: forward.batch.count, delta: adapter.delta(at: path),
             gradient: adapter.gradient(at: path), into: dx, accumulate: accumulate,
-            scratch: forward.scratch.lowRank, on: forward.compute)
+            scratch: forward.scratch.linear, on: forward.compute)
     }
 }

@@ -1,4 +1,4 @@
-import LorikeetQuant
+package import LorikeetQuant
 
 /// Memory that every block of a forward pass uses in turn.
 package final class ForwardScratch {
@@ -10,37 +10,41 @@ package final class ForwardScratch {
     let h: Buffer<Float>
     /// Every row's position in its sequence [tokens].
     let positions: Buffer<Int32>
-    /// Between a low-rank term's two factors.
-    let lowRank: LowRankScratch
+    /// Attention over caches of halves.
+    let cachedAttention: CachedAttention
+    /// What linear layers work with.
+    let linear: LinearScratch
     /// Attention scores, one a thread.
     private(set) var scores: [Buffer<Float>] = []
     private var keys = 0
     private let threads: Int
 
     /// Allocates for batches of up to `tokens` rows.
-    package init(_ configuration: ModelConfiguration, tokens: Int, threads: Int) {
+    package init(_ configuration: ModelConfiguration, tokens: Int, on compute: Compute) {
         normed = Buffer(tokens * configuration.hiddenSize)
         inverseRMS = Buffer(tokens)
         h = Buffer(tokens * configuration.intermediateSize)
         positions = Buffer(tokens)
-        lowRank = LowRankScratch(tokens: tokens)
-        self.threads = threads
+        cachedAttention = CachedAttention(configuration, on: compute)
+        linear = LinearScratch(tokens: tokens, on: compute)
+        threads = compute.pool.count
     }
 
     /// Makes room for a pass: the positions of `batch`, scores over its longest sequence, and the
     /// largest rank of `adapter`.
     func prepare(_ batch: Batch, adapter: (any LowRankDeltas)?, layers: Int) {
         batch.writePositions(into: positions.pointer)
-        if batch.longest > keys {
+        let longest = batch.longestInFloats
+        if longest > keys {
             // Doubled, so that a growing sequence seldom asks.
-            keys = max(batch.longest, 2 * keys, 64)
+            keys = max(longest, 2 * keys, 64)
             scores = (0..<threads).map { _ in Buffer(Attention.scratchCount(keys: keys)) }
         }
         guard let adapter else { return }
         for layer in 0..<layers {
             for module in LinearModule.allCases {
                 let path = ModulePath(layer: layer, module: module)
-                if let delta = adapter.delta(at: path) { lowRank.reserve(rank: delta.rank) }
+                if let delta = adapter.delta(at: path) { linear.reserve(rank: delta.rank) }
             }
         }
     }

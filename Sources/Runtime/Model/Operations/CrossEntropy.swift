@@ -6,7 +6,8 @@ import QuantKernels
 /// The logits of a whole batch never exist: a chunk's are computed, turned into loss and gradient, and
 /// overwritten by the next chunk's. Masked positions are left out before the product.
 package final class CrossEntropy {
-    private let output: WeightMatrix
+    private let output: LinearWeight
+    private let activations: Activations
     private let chunk: Int
     // [chunk, width] and its gradient
     private let hidden: Buffer<Float>
@@ -32,8 +33,9 @@ package final class CrossEntropy {
     /// Creates the operation over the output projection [vocabulary, width].
     ///
     /// - chunk: positions at a time; nil for as many as keep the logits under 16 MiB.
-    package init(output: WeightMatrix, chunk: Int? = nil) {
+    package init(output: LinearWeight, chunk: Int? = nil, on compute: Compute) {
         self.output = output
+        activations = Activations(on: compute)
         self.chunk = chunk ?? min(256, max(16, 4 << 20 / output.rows))
         hidden = Buffer(self.chunk * output.columns)
         dHidden = Buffer(self.chunk * output.columns)
@@ -71,7 +73,7 @@ package final class CrossEntropy {
             compareChunk(h, chunk, lossScale: lossScale, on: compute)
             output.multiplyBackward(
                 logits.pointer, count: chunk.count, into: dHidden.pointer, accumulate: false,
-                on: compute)
+                using: activations, on: compute)
             for (i, target) in chunk.enumerated() {
                 (dh + target.row * C).update(from: dHidden.pointer + i * C, count: C)
                 sum += Double(losses[i])
@@ -89,7 +91,9 @@ package final class CrossEntropy {
         for (i, target) in targets.enumerated() {
             (hidden.pointer + i * C).update(from: h + target.row * C, count: C)
         }
-        output.multiply(hidden.pointer, count: targets.count, into: logits.pointer, on: compute)
+        LinearWeight.multiply(
+            [output], hidden.pointer, count: targets.count, using: activations, on: compute
+        ) { _ in logits.pointer }
         compute.pool.split(targets.count) { _, begin, end in
             for i in begin..<end {
                 let z = logits.pointer + i * V

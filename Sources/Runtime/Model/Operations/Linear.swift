@@ -3,22 +3,33 @@ package import LorikeetQuant
 /// A frozen linear layer that may carry a low-rank term: y = W x + s B (A x).
 package struct Linear: Sendable {
     /// W [out, in].
-    package let weight: WeightMatrix
+    package let weight: LinearWeight
 
     /// Creates the layer.
-    package init(weight: WeightMatrix) { self.weight = weight }
+    package init(weight: LinearWeight) { self.weight = weight }
 
-    /// Y = X Wᵀ + s U Bᵀ, U = X Aᵀ.
+    /// Y (+)= X Wᵀ + s U Bᵀ, U = X Aᵀ.
     ///
     /// - x: [count, in]
     /// - y: [count, out]
-    /// - scratch: room for U [count, rank].
+    /// - accumulate: whether the result is added to what `y` holds.
+    /// - scratch: room for X in integers and U [count, rank].
     package func forward(
-        _ x: UnsafePointer<Float>, count: Int, delta: LowRankDelta?,
-        into y: UnsafeMutablePointer<Float>, scratch: LowRankScratch, on compute: Compute
+        _ x: UnsafePointer<Float>, count: Int, delta: LowRankDelta?, accumulate: Bool = false,
+        into y: UnsafeMutablePointer<Float>, scratch: LinearScratch, on compute: Compute
     ) {
-        weight.multiply(x, count: count, into: y, on: compute)
-        guard let delta else { return }
+        LinearWeight.multiply(
+            [weight], x, count: count, accumulate: accumulate, using: scratch.activations,
+            on: compute
+        ) { _ in y }
+        if let delta { add(delta, to: y, x, count: count, scratch: scratch, on: compute) }
+    }
+
+    /// Y += s U Bᵀ, U = X Aᵀ.
+    func add(
+        _ delta: LowRankDelta, to y: UnsafeMutablePointer<Float>, _ x: UnsafePointer<Float>,
+        count: Int, scratch: LinearScratch, on compute: Compute
+    ) {
         check(delta)
         let (I, O, r) = (weight.columns, weight.rows, delta.rank)
         let u = scratch.u.pointer
@@ -45,10 +56,12 @@ package struct Linear: Sendable {
     package func backward(
         _ dy: UnsafePointer<Float>, x: UnsafePointer<Float>, count: Int, delta: LowRankDelta?,
         gradient: LowRankGradient?, into dx: UnsafeMutablePointer<Float>?, accumulate: Bool,
-        scratch: LowRankScratch, on compute: Compute
+        scratch: LinearScratch, on compute: Compute
     ) {
         if let dx {
-            weight.multiplyBackward(dy, count: count, into: dx, accumulate: accumulate, on: compute)
+            weight.multiplyBackward(
+                dy, count: count, into: dx, accumulate: accumulate, using: scratch.activations,
+                on: compute)
         }
         guard let delta else { return }
         check(delta)
@@ -95,15 +108,51 @@ package struct Linear: Sendable {
     }
 }
 
-/// What lies between A and B: U = X Aᵀ and V = dY B, [tokens, rank] each.
-package final class LowRankScratch {
+/// Linear layers that read the same input, as one product: queries, keys and values; gate and up.
+package struct LinearGroup: Sendable {
+    private let linears: [Linear]
+    private let weights: [LinearWeight]
+
+    /// Groups `linears`.
+    package init(_ linears: [Linear]) {
+        self.linears = linears
+        weights = linears.map(\.weight)
+    }
+
+    /// Each layer's forward pass.
+    ///
+    /// - x: [count, in]
+    /// - delta: the i-th layer's term.
+    /// - output: the i-th layer's result [count, out].
+    package func forward(
+        _ x: UnsafePointer<Float>, count: Int, delta: (Int) -> LowRankDelta?,
+        into output: (Int) -> UnsafeMutablePointer<Float>, scratch: LinearScratch,
+        on compute: Compute
+    ) {
+        LinearWeight.multiply(
+            weights, x, count: count, using: scratch.activations, on: compute, into: output)
+        for (i, linear) in linears.enumerated() {
+            guard let delta = delta(i) else { continue }
+            linear.add(delta, to: output(i), x, count: count, scratch: scratch, on: compute)
+        }
+    }
+}
+
+/// What linear layers work with: inputs in integers, and what lies between A and B, U = X Aᵀ and
+/// V = dY B, [tokens, rank] each.
+package final class LinearScratch {
+    /// Inputs, or gradients of outputs, in integers.
+    let activations: Activations
     private let tokens: Int
     private var rank = 0
     fileprivate var u = Buffer<Float>(0)
     fileprivate var v = Buffer<Float>(0)
 
     /// Creates scratch for batches of up to `tokens` rows.
-    package init(tokens: Int) { self.tokens = tokens }
+    package init(tokens: Int, on compute: Compute) {
+        self.tokens = tokens
+        activations = Activations(on: compute)
+    }
 
     /// Makes room for factors of `rank`; allocates only when a larger rank than before comes.
     package func reserve(rank: Int) {

@@ -1,0 +1,151 @@
+import QuantKernels
+
+/// The weight of a linear layer, in the form that its products read.
+public enum LinearWeight: Sendable {
+    /// As a checkpoint stores it: products in fp32.
+    case stored(WeightMatrix)
+    /// Rearranged for integer products.
+    case tiled(TiledMatrix)
+
+    /// The form for the precision of `compute`: tiles, unless it is fp32 or they do not fit.
+    public init(_ matrix: WeightMatrix, on compute: Compute) {
+        let isTiled = compute.precision != .fp32 && TiledMatrix.fits(matrix)
+        self = isTiled ? .tiled(TiledMatrix(matrix, on: compute)) : .stored(matrix)
+    }
+
+    /// Output features.
+    public var rows: Int {
+        switch self {
+        case .stored(let matrix): matrix.rows
+        case .tiled(let matrix): matrix.rows
+        }
+    }
+
+    /// Input features.
+    public var columns: Int {
+        switch self {
+        case .stored(let matrix): matrix.columns
+        case .tiled(let matrix): matrix.columns
+        }
+    }
+
+    /// Bytes that a product reads.
+    public var memory: Int {
+        switch self {
+        case .stored(let matrix): matrix.memory
+        case .tiled(let matrix): matrix.memory
+        }
+    }
+
+    private var isTiled: Bool {
+        if case .tiled = self { true } else { false }
+    }
+
+    // The largest panel of the fp32 kernels, and two rows of tiles: no thread gets less.
+    private static let unit = 32
+
+    private var units: Int { (rows + Self.unit - 1) / Self.unit }
+
+    /// Yᵢ (+)= X Wᵢᵀ for weights with the same input: one preparation of X and one region for all.
+    ///
+    /// - Parameters:
+    ///   - weights: one or more, of equal `columns`.
+    ///   - x: [count, columns]
+    ///   - count: rows of X.
+    ///   - accumulate: whether the products are added to what the results hold.
+    ///   - activations: memory for X in integers.
+    ///   - compute: what to run on.
+    ///   - output: Yᵢ [count, rows of the i-th weight].
+    public static func multiply(
+        _ weights: [LinearWeight], _ x: UnsafePointer<Float>, count: Int, accumulate: Bool = false,
+        using activations: Activations, on compute: Compute,
+        into output: (Int) -> UnsafeMutablePointer<Float>
+    ) {
+        let columns = weights[0].columns
+        let units = weights.reduce(0) { $0 + $1.units }
+        func run(_ thread: Int, _ begin: Int, _ end: Int, _ prepared: UnsafePointer<quant_activations>?) {
+            var first = 0
+            for (i, weight) in weights.enumerated() {
+                precondition(weight.columns == columns, "weights of different inputs")
+                let from = max(begin - first, 0)
+                let to = min(end - first, weight.units)
+                first += weight.units
+                guard from < to else { continue }
+                weight.multiplyRows(
+                    from * unit..<min(to * unit, weight.rows), x, count: count, prepared,
+                    accumulate: accumulate ? 1 : 0, into: output(i), thread: thread, on: compute)
+            }
+        }
+        if weights.contains(where: \.isTiled) {
+            activations.withPrepared(
+                x, count: count, columns: columns, units: units, on: compute
+            ) { run($0, $1, $2, $3) }
+        } else {
+            compute.pool.split(units) { run($0, $1, $2, nil) }
+        }
+    }
+
+    private func multiplyRows(
+        _ rows: Range<Int>, _ x: UnsafePointer<Float>, count: Int,
+        _ prepared: UnsafePointer<quant_activations>?, accumulate: Int32,
+        into y: UnsafeMutablePointer<Float>, thread: Int, on compute: Compute
+    ) {
+        switch self {
+        case .stored(let matrix):
+            withUnsafePointer(to: matrix.raw) { w in
+                if count == 1 {
+                    compute.kernels.matvec(w, x, rows.lowerBound, rows.upperBound, y, accumulate)
+                } else {
+                    compute.kernels.matmul(
+                        w, x, count, columns, rows.lowerBound, rows.upperBound, y, matrix.rows,
+                        accumulate, compute.scratch(thread))
+                }
+            }
+        case .tiled(let matrix):
+            withUnsafePointer(to: matrix.raw) { w in
+                compute.kernels.matmul_tiles(
+                    w, prepared, rows.lowerBound, rows.upperBound, y, matrix.rows, accumulate)
+            }
+        }
+    }
+
+    /// dX = dY W, or dX += dY W.
+    ///
+    /// - Parameters:
+    ///   - dy: [count, rows]
+    ///   - count: rows of dY.
+    ///   - dx: [count, columns]
+    ///   - accumulate: whether the product is added to what `dx` holds.
+    ///   - activations: memory for dY in integers.
+    ///   - compute: what to run on.
+    public func multiplyBackward(
+        _ dy: UnsafePointer<Float>, count: Int, into dx: UnsafeMutablePointer<Float>,
+        accumulate: Bool, using activations: Activations, on compute: Compute
+    ) {
+        switch self {
+        case .stored(let matrix):
+            compute.pool.split(columns, by: 64) { thread, begin, end in
+                withUnsafePointer(to: matrix.raw) { w in
+                    compute.kernels.matmul_backward(
+                        w, dy, count, rows, begin, end, dx, columns, accumulate ? 1 : 0,
+                        compute.scratch(thread))
+                }
+            }
+        case .tiled(let matrix):
+            precondition(compute.precision == .int16, "gradients need 16 bits")
+            activations.withPrepared(
+                dy, count: count, columns: rows, units: columns / 64, on: compute
+            ) { thread, begin, end, prepared in
+                compute.scratch(thread).withMemoryRebound(
+                    to: Int16.self, capacity: Int(QUANT_BACKWARD_SCRATCH)
+                ) { scratch in
+                    withUnsafePointer(to: matrix.raw) { w in
+                        compute.kernels.matmul_tiles_backward(
+                            w, prepared, 64 * begin, 64 * end, dx, columns, accumulate ? 1 : 0,
+                            scratch)
+                    }
+                }
+            }
+        }
+    }
+}

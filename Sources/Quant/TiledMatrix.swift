@@ -1,0 +1,118 @@
+public import QuantKernels
+
+/// A frozen matrix [rows, columns] rearranged for integer products: `quant_tiles` says how.
+///
+/// Made once from weights as they are stored; columns must be a multiple of 64, and a scale must not be
+/// shared by parts of two rows.
+public struct TiledMatrix: @unchecked Sendable {
+    // Unchecked: nothing writes to the memory after `init`.
+
+    /// The kernels' view of it.
+    public let raw: quant_tiles
+    private let codes: Buffer<UInt8>
+    private let scales: Buffer<UInt16>
+
+    /// Output features.
+    public var rows: Int { raw.rows }
+    /// Input features.
+    public var columns: Int { raw.columns }
+    /// Bytes of codes and scales.
+    public var memory: Int { codes.count + 2 * scales.count }
+
+    /// Whether `matrix` can be tiled.
+    public static func fits(_ matrix: WeightMatrix) -> Bool {
+        matrix.columns % Int(QUANT_TILE_COLUMNS) == 0
+            && (!matrix.isQuantized || matrix.raw.block_size >= Int(QUANT_TILE_COLUMNS))
+    }
+
+    /// Rearranges 4-bit weights; quantizes others to 8 bits, a scale to every 64 columns of a row.
+    public init(_ matrix: WeightMatrix, on compute: Compute) {
+        precondition(Self.fits(matrix), "\(matrix.rows) × \(matrix.columns) cannot be tiled")
+        let bits = matrix.isQuantized ? 4 : 8
+        let tileRows = (matrix.rows + Int(QUANT_TILE_ROWS) - 1) / Int(QUANT_TILE_ROWS)
+        let tileCount = tileRows * matrix.columns / Int(QUANT_TILE_COLUMNS)
+        let weightsPerTile = Int(QUANT_TILE_ROWS * QUANT_TILE_COLUMNS)
+        codes = Buffer(uninitialized: tileCount * weightsPerTile * bits / 8)
+        scales = Buffer(uninitialized: tileCount * Int(QUANT_TILE_ROWS))
+        // Halves hold scales up to 65504 and lose digits below 6e-5. The largest of those that are known
+        // is brought to 2 ..< 4; for 8 bits, weights of 3e-5 to 32,000 are within range.
+        let largest = matrix.isQuantized ? matrix.largestAbsmax : 0
+        let exponent = largest > 0 && largest.isFinite ? largest.exponent - 1 : -8
+        let multiplier = Float(sign: .plus, exponent: exponent, significand: 1)
+        var tiles = quant_tiles()
+        tiles.bits = Int32(bits)
+        tiles.codes = codes.pointer
+        tiles.scales = scales.pointer
+        tiles.rows = matrix.rows
+        tiles.columns = matrix.columns
+        if matrix.isQuantized {
+            tiles.set(.of(matrix.codebook), multiplier: multiplier)
+        } else {
+            tiles.multiplier16 = multiplier
+            tiles.multiplier8 = multiplier
+        }
+        let pack = matrix.isQuantized ? compute.kernels.tile_4bit : compute.kernels.tile_8bit
+        compute.pool.split(tileRows) { [tiles] _, begin, end in
+            var tiles = tiles
+            withUnsafePointer(to: matrix.raw) { pack?($0, 1 / multiplier, begin, end, &tiles) }
+        }
+        raw = tiles
+    }
+}
+
+/// A codebook's 16 values as integers of either width.
+private struct IntegerCodebook {
+    let values: [Float]
+    let codes16: [Int16]
+    let codes8: [Int8]
+    /// What a value is multiplied by to become an 8-bit integer.
+    let scale8: Float
+
+    private static let known = QuantizationFormat.allCases.map { Self($0.codebook.array) }
+
+    static func of(_ values: [Float]) -> Self { known.first { $0.values == values } ?? Self(values) }
+
+    private init(_ values: [Float]) {
+        func rounded(_ scale: Float) -> [Float] {
+            values.map { ($0 * scale).rounded(.toNearestOrEven) }
+        }
+        func error(_ scale: Float) -> Float {
+            zip(values, rounded(scale)).reduce(0) { $0 + ($1.1 / scale - $1.0) * ($1.1 / scale - $1.0) }
+        }
+        self.values = values
+        codes16 = rounded(Float(QUANT_INT16_LIMIT)).map(Int16.init)
+        // Of all scales that keep to 7 bits, the one whose rounding loses least: the values lie unevenly.
+        let scales = stride(from: Float(90), through: 127, by: 0.01).map { ($0, error($0)) }
+        scale8 = scales.min { $0.1 < $1.1 }?.0 ?? 127
+        codes8 = rounded(scale8).map(Int8.init)
+    }
+}
+
+extension quant_tiles {
+    fileprivate mutating func set(_ codebook: IntegerCodebook, multiplier: Float) {
+        withUnsafeMutableBytes(of: &codebook16) { $0.copyBytes(from: codebook.codes16.bytes) }
+        withUnsafeMutableBytes(of: &codebook8) { $0.copyBytes(from: codebook.codes8.bytes) }
+        multiplier16 = multiplier / Float(QUANT_INT16_LIMIT)
+        multiplier8 = multiplier / codebook.scale8
+    }
+}
+
+extension [Int16] {
+    fileprivate var bytes: [UInt8] { withUnsafeBytes { [UInt8]($0) } }
+}
+
+extension [Int8] {
+    fileprivate var bytes: [UInt8] { withUnsafeBytes { [UInt8]($0) } }
+}
+
+extension WeightMatrix {
+    /// The largest of the blocks' scales.
+    fileprivate var largestAbsmax: Float {
+        let count = (rows * columns + raw.block_size - 1) / raw.block_size
+        return UnsafeBufferPointer(start: raw.absmax, count: count).max() ?? 0
+    }
+
+    fileprivate var codebook: [Float] {
+        Array(UnsafeBufferPointer(start: raw.codebook, count: 16))
+    }
+}
