@@ -47,6 +47,10 @@ format: ## lay out Swift and C as lint wants them
 	swift format --in-place --recursive --parallel Sources Tests Package.swift
 	find Sources Tests -name '*.[ch]' -not -name shim.h -print0 | xargs -0 clang-format -i
 
+.PHONY: neon
+neon: ## check the Arm kernels against the scalar ones, in qemu-user on another processor
+	Tests/neon/run
+
 .PHONY: interop
 interop: models ## check against transformers, bitsandbytes and PEFT, installed into .venv from PyPI
 	Tests/interop/run

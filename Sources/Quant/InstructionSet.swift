@@ -11,7 +11,7 @@ public struct InstructionSet: Sendable, CustomStringConvertible {
     /// The functions; valid for the life of the process.
     public let kernels: quant_kernels
 
-    /// `scalar`, `avx2` or `avx512`.
+    /// `scalar`, `avx2`, `avx512` or `neon`.
     public var name: String { String(cString: kernels.isa) }
 
     /// The name.

@@ -6,7 +6,7 @@ struct InstructionSetTests {
     @Test func `the scalar set comes first, the best last, each named once`() {
         let names = InstructionSet.supported.map(\.name)
         #expect(names.first == "scalar")
-        #expect(names == ["scalar", "avx2", "avx512"].filter(names.contains))
+        #expect(names == ["scalar", "avx2", "avx512", "neon"].filter(names.contains))
     }
 
     @Test func `a set is found by its name`() {

@@ -14,6 +14,8 @@ size_t quant_kernels_supported(const quant_kernels **tables, size_t max) {
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
                __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vnni");
   if (avx512 && count < max) tables[count++] = &quant_kernels_avx512;
+#elif defined(__aarch64__)
+  if (count < max) tables[count++] = &quant_kernels_neon;
 #endif
   return count;
 }

@@ -12,6 +12,9 @@
 // and after it the functions that are declared here without a body, and `matmul_tiles`.
 #pragma once
 
+#include "vector_kernels.h"
+#include "vector_tiles.h"
+
 // Rounds 64 floats to integers of `precision`; NaN becomes 0.
 V void store_rounded(const vec x[64 / LANES], quant_precision precision, void *out);
 

@@ -8,7 +8,7 @@
 //   codebook_4bit       16 values in registers, and look-ups
 //   word                LANES 32-bit words, each 8 codes
 //   dot_table, dot_32   32 weights times x, whose even and odd elements are parted in runs of RUN
-//   boundaries          of the quantizer, and quantize_32
+//   boundaries          of the quantizer, interval_codes of what is between them, and quantize_32
 //
 // and after it the table. Everything is static: the compiler sees one file per ISA.
 #pragma once
@@ -118,7 +118,7 @@ static void dequantize_bf16(const quant_matrix *w, size_t first, size_t count, u
 static void quantize(const float *x, size_t n, size_t block_size, const float *midpoints,
                      const uint8_t *order, uint8_t *packed, float *absmax) {
   boundaries b = load_boundaries(midpoints);
-  __m128i codes = _mm_loadu_si128((const void *)order);
+  interval_codes codes = load_codes(order);
   size_t begin = 0;
   for (; begin + block_size <= n; begin += block_size) {
     const float *block = x + begin;
@@ -152,7 +152,7 @@ static void quantize(const float *x, size_t n, size_t block_size, const float *m
 
 enum {
   PANEL = TILE_VECS * LANES,
-  // P is 16 KiB (AVX2) or 32 KiB (AVX-512).
+  // P is 16 KiB (AVX2, NEON) or 32 KiB (AVX-512).
   SLICE = 256,
   // Rows of A at a time: 384 * SLICE floats are 384 KiB, and stay in the second-level cache.
   PASS = 384,

@@ -130,7 +130,7 @@ typedef struct {
 } quant_gemm;
 
 typedef struct quant_kernels {
-  const char *isa;  // "scalar", "avx2", "avx512"
+  const char *isa;  // "scalar", "avx2", "avx512", "neon"
 
   // --- The format (exact) ---
 
@@ -237,6 +237,8 @@ extern const quant_kernels quant_kernels_scalar;
 #if defined(__x86_64__)
 extern const quant_kernels quant_kernels_avx2;
 extern const quant_kernels quant_kernels_avx512;
+#elif defined(__aarch64__)
+extern const quant_kernels quant_kernels_neon;
 #endif
 
 // Tells the processor that the caller spins, waiting for another core.

@@ -228,8 +228,14 @@ V __m256i intervals(boundaries b, vec s) {
   return node;  // 16 + the interval
 }
 
+// The codes of the intervals.
+typedef __m128i interval_codes;
+
+V interval_codes load_codes(const uint8_t *order) { return _mm_loadu_si128((const void *)order); }
+
 // 32 weights times `reciprocal` as 16 bytes of codes.
-V void quantize_32(boundaries b, __m128i order, const float *x, vec reciprocal, uint8_t *packed) {
+V void quantize_32(boundaries b, interval_codes order, const float *x, vec reciprocal,
+                   uint8_t *packed) {
   __m256i part[4];
 #pragma clang loop unroll(full)
   for (int j = 0; j < 4; j++) part[j] = intervals(b, v_mul(v_load(x + 8 * j), reciprocal));

@@ -167,8 +167,14 @@ V __m128i intervals(boundaries b, vec s) {
   return _mm512_cvtepi32_epi8(node);  // 16 + the interval
 }
 
+// The codes of the intervals.
+typedef __m128i interval_codes;
+
+V interval_codes load_codes(const uint8_t *order) { return _mm_loadu_si128((const void *)order); }
+
 // 32 weights times `reciprocal` as 16 bytes of codes.
-V void quantize_32(boundaries b, __m128i order, const float *x, vec reciprocal, uint8_t *packed) {
+V void quantize_32(boundaries b, interval_codes order, const float *x, vec reciprocal,
+                   uint8_t *packed) {
   __m256i bytes = _mm256_set_m128i(intervals(b, v_mul(v_load(x + 16), reciprocal)),
                                    intervals(b, v_mul(v_load(x), reciprocal)));
   bytes = _mm256_and_si256(bytes, _mm256_set1_epi8(15));
