@@ -408,6 +408,26 @@ static void check_extremes(void) {
         0);
 }
 
+static void check_gemm(size_t M, size_t N, size_t K, int a_transposed, int b_transposed,
+                       int accumulate) {
+  size_t lda = (a_transposed ? M : K) + 3, ldb = (b_transposed ? K : N) + 1, ldc = N + 2;
+  float *a = noise((a_transposed ? K : M) * lda), *b = noise((b_transposed ? N : K) * ldb);
+  float *expected = noise(M * ldc), *c = copy(expected, M * ldc * sizeof *c);
+  quant_gemm p = {.M = M, .N = N, .K = K, .alpha = 0.75f, .c = expected, .ldc = ldc};
+  p.a = a, p.a_row = a_transposed ? 1 : lda, p.a_column = a_transposed ? lda : 1;
+  p.b = b, p.b_row = b_transposed ? 1 : ldb, p.b_column = b_transposed ? ldb : 1;
+  p.accumulate = accumulate;
+  float *scratch = memory(QUANT_MATMUL_SCRATCH * sizeof *scratch);
+  scalar->gemm(&p, scratch);
+  p.c = c;
+  tested->gemm(&p, scratch);
+  for (size_t i = 0; i < M * ldc; i++) {
+    // Products are below 0.75 * 4, and what is added to below 2.
+    float magnitude = i % ldc < N ? 3 * (float)K + 2 : 0;
+    check(close_sums(c[i], expected[i], K, magnitude), "gemm", M, N, K);
+  }
+}
+
 int main(void) {
   const quant_kernels *tables[8];
   size_t count = quant_kernels_supported(tables, 8);
@@ -434,6 +454,13 @@ int main(void) {
           check_dequantize(&w, first, n - first < 9 ? n - first : 9);
         }
         for (size_t M = 1; M < 20; M += 6) check_products(&w, M);
+        release(0);
+      }
+    }
+    size_t products[][3] = {{1, 1, 1}, {3, 5, 7}, {17, 33, 65}, {64, 40, 300}, {400, 16, 9}};
+    for (size_t i = 0; i < sizeof products / sizeof *products; i++) {
+      for (int forms = 0; forms < 8; forms++) {
+        check_gemm(products[i][0], products[i][1], products[i][2], forms & 1, forms & 2, forms & 4);
         release(0);
       }
     }

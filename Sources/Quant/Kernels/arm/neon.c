@@ -236,9 +236,12 @@ V tile_decoder decoder_of(const quant_tiles *w, quant_precision precision) {
 // 4 × 4 sums, a row of the panel and the rows' activations fill 22 of 32 registers.
 enum { PANEL_HEIGHT = 4 };
 
+#include "../vector_kernels.h"
+
+// Made of those.
 #include "../panel_tiles.h"
 #include "../vector_attention.h"
-#include "../vector_kernels.h"
+#include "../vector_gemm.h"
 
 V void store_rounded(const vec x[16], quant_precision precision, void *out) {
   int16x8_t halves[8];
@@ -393,6 +396,7 @@ const quant_kernels quant_kernels_neon = {
     .matvec = matvec,
     .matmul = matmul,
     .matmul_backward = matmul_backward,
+    .gemm = gemm,
     .tile_4bit = tile_4bit,
     .tile_8bit = tile_8bit,
     .prepare = prepare,
