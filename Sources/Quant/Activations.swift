@@ -35,7 +35,7 @@ public final class Activations: @unchecked Sendable {
                 compute.kernels.prepare(x, columns, begin, end, shared.raw)
             }
         }
-        compute.pool.split(units) { thread, begin, end in
+        compute.pool.split(units, perThread: few ? 1 : 4) { thread, begin, end in
             let storage = few ? own[thread] : shared
             if few { compute.kernels.prepare(x, columns, 0, groups, storage.raw) }
             body(thread, begin, end, storage.raw)

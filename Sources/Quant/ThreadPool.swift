@@ -9,24 +9,31 @@ import Musl
 
 /// Persistent threads for regions of microseconds.
 ///
+/// A region is a number of pieces, which threads claim one by one: a worker that the system has put
+/// aside for another program holds up the piece that it claimed, and nothing else.
+///
 /// A worker that finished a region spins for a while before it sleeps, because the next region of a
 /// token's forward pass is only microseconds away (measured: spinning 0.1 µs a region, a condition
 /// variable 24 µs, Dispatch runs such regions serially). With more threads than cores nobody spins:
 /// the one that is waited for may need the core.
 public final class ThreadPool: @unchecked Sendable {
-    // Unchecked: `body` is written only by the caller of `run`, which holds `entry`, while no worker
-    // reads it: after the last worker's decrement of `running` and before `generation` is advanced.
+    // Unchecked: `body` and `pieces` are written only by the caller of `run`, which holds `entry`, while
+    // no piece is claimed: a claim succeeds in the generation it was seen in alone, and `run` does not
+    // return before every claimed piece is finished.
 
     /// How many threads run a region, the caller's among them.
     public let count: Int
 
-    private typealias Body = (Int) -> Void
-    private var body: Body = { _ in }
-    // `generation` is read by all while they spin and `running` written by all when they finish: on
-    // different cache lines, or every finish would disturb the spinners.
-    private let generation = Atomic<Int>(0)
+    private typealias Body = (_ thread: Int, _ piece: Int) -> Void
+    private var body: Body = { _, _ in }
+    // A generation, and in the low bits the next piece of its region. `claims` is read by all while
+    // they spin, `finished` written by all: on different cache lines, or every finish would disturb the
+    // spinners.
+    private let claims = Atomic<Int>(0)
+    private static let pieceBits = 24
+    private let pieces = Atomic<Int>(0)
     private let padding: (Int, Int, Int, Int, Int, Int, Int, Int) = (0, 0, 0, 0, 0, 0, 0, 0)
-    private let running = Atomic<Int>(0)
+    private let finished = Atomic<Int>(0)
     private let sleepers = Atomic<Int>(0)
     private let stopping = Atomic<Bool>(false)
     private let spins: Int
@@ -63,53 +70,101 @@ public final class ThreadPool: @unchecked Sendable {
         entry.deallocate()
     }
 
-    /// Runs `body(thread)` once on every thread, 0 ..< count, and returns when all have.
+    /// Runs `body` once for every piece of 0 ..< pieces, and returns when all are done; a thread that is
+    /// free takes the next piece.
     ///
-    /// Regions of one pool run one after the other, whoever calls; a region inside a region
-    /// deadlocks.
-    public func run(_ body: (Int) -> Void) {
-        guard count > 1 else { return body(0) }
+    /// Which thread gets which piece depends on timing: `body` must write what belongs to its piece, or
+    /// to its thread, and nothing else. Regions of one pool run one after the other, whoever calls; a
+    /// region inside a region deadlocks.
+    public func run(
+        pieces: Int, _ body: (_ thread: Int, _ piece: Int) -> Void
+    ) {
+        precondition(pieces >= 0 && pieces < 1 << Self.pieceBits, "\(pieces) pieces")
+        guard count > 1, pieces > 1 else {
+            for piece in 0..<pieces { body(0, piece) }
+            return
+        }
         pthread_mutex_lock(entry)
         defer { pthread_mutex_unlock(entry) }
         withoutActuallyEscaping(body) { body in
             self.body = body
-            running.store(count - 1, ordering: .relaxed)
-            advance()
-            body(0)
+            self.pieces.store(pieces, ordering: .relaxed)
+            finished.store(0, ordering: .relaxed)
+            let generation = advance()
+            perform(0, in: generation)
             var waited = 0
-            while running.load(ordering: .acquiring) > 0 {
+            while finished.load(ordering: .acquiring) < pieces {
                 waited += 1
                 if waited > spins { sched_yield() } else { quant_pause() }
             }
-            self.body = { _ in }
+            self.body = { _, _ in }
         }
     }
 
-    /// Divides 0 ..< total into one contiguous range a thread, cut at multiples of `grain`.
+    /// Divides 0 ..< total into contiguous ranges, cut at multiples of `grain`.
     ///
-    /// The cut depends on the number of threads, never on timing; a thread without work is skipped.
+    /// The cut depends on the number of threads, never on timing.
+    ///
+    /// - Parameters:
+    ///   - perThread: ranges a thread, where there is enough to divide: several, so that a thread which
+    ///     is held up leaves its share to the others; one where a range costs as much as its work.
     public func split(
-        _ total: Int, by grain: Int = 1, _ body: (_ thread: Int, _ begin: Int, _ end: Int) -> Void
+        _ total: Int, by grain: Int = 1, perThread: Int = 4,
+        _ body: (_ thread: Int, _ begin: Int, _ end: Int) -> Void
     ) {
         precondition(total >= 0 && grain > 0, "\(total) in pieces of \(grain)")
-        let pieces = total / grain + (total % grain > 0 ? 1 : 0)
-        guard pieces > 1, count > 1 else {
+        let grains = total / grain + (total % grain > 0 ? 1 : 0)
+        guard grains > 1, count > 1 else {
             if total > 0 { body(0, 0, total) }
             return
         }
-        run { thread in
-            let begin = min(pieces * thread / count * grain, total)
-            let end = min(pieces * (thread + 1) / count * grain, total)
+        // Four grains make a range worth claiming.
+        let pieces = min(grains, max(count, min(count * perThread, grains / 4)))
+        run(pieces: pieces) { thread, piece in
+            let begin = min(grains * piece / pieces * grain, total)
+            let end = min(grains * (piece + 1) / pieces * grain, total)
             if begin < end { body(thread, begin, end) }
         }
     }
 
-    private func advance() {
-        generation.add(1, ordering: .sequentiallyConsistent)
-        guard sleepers.load(ordering: .sequentiallyConsistent) > 0 else { return }
-        pthread_mutex_lock(lock)
-        pthread_cond_broadcast(wake)
-        pthread_mutex_unlock(lock)
+    /// Begins the next generation, whose pieces are all to be claimed, and wakes who sleeps.
+    @discardableResult
+    private func advance() -> Int {
+        let generation = claims.load(ordering: .relaxed) >> Self.pieceBits + 1
+        claims.store(generation << Self.pieceBits, ordering: .sequentiallyConsistent)
+        if sleepers.load(ordering: .sequentiallyConsistent) > 0 {
+            pthread_mutex_lock(lock)
+            pthread_cond_broadcast(wake)
+            pthread_mutex_unlock(lock)
+        }
+        return generation
+    }
+
+    // Not inlined: a worker's reference to the closure must be gone when `finished` says that it is
+    // done, for the closure does not outlive the call of `run`.
+    @inline(never)
+    private func perform(_ thread: Int, in generation: Int) {
+        while let piece = claim(in: generation) {
+            performPiece(thread, piece)
+            finished.add(1, ordering: .releasing)
+        }
+    }
+
+    @inline(never)
+    private func performPiece(_ thread: Int, _ piece: Int) { body(thread, piece) }
+
+    /// The next piece of the generation's region, if there is one and the generation is still on.
+    private func claim(in generation: Int) -> Int? {
+        var seen = claims.load(ordering: .acquiring)
+        while seen >> Self.pieceBits == generation {
+            let piece = seen & (1 << Self.pieceBits - 1)
+            guard piece < pieces.load(ordering: .relaxed) else { return nil }
+            let (exchanged, original) = claims.weakCompareExchange(
+                expected: seen, desired: seen + 1, ordering: .acquiringAndReleasing)
+            if exchanged { return piece }
+            seen = original
+        }
+        return nil
     }
 
     private func start(worker index: Int) {
@@ -133,19 +188,13 @@ public final class ThreadPool: @unchecked Sendable {
         while true {
             seen = waitForGeneration(after: seen)
             if stopping.load(ordering: .acquiring) { return }
-            perform(index)
-            running.subtract(1, ordering: .releasing)
+            perform(index, in: seen)
         }
     }
 
-    // Not inlined: the worker's reference to the closure must be gone when `running` says that it has
-    // finished, for the closure does not outlive the call of `run`.
-    @inline(never)
-    private func perform(_ index: Int) { body(index) }
-
     private func waitForGeneration(after seen: Int) -> Int {
         for _ in 0..<spins {
-            let now = generation.load(ordering: .acquiring)
+            let now = claims.load(ordering: .acquiring) >> Self.pieceBits
             if now != seen { return now }
             quant_pause()
         }
@@ -155,7 +204,7 @@ public final class ThreadPool: @unchecked Sendable {
         sleepers.add(1, ordering: .sequentiallyConsistent)
         defer { sleepers.subtract(1, ordering: .sequentiallyConsistent) }
         while true {
-            let now = generation.load(ordering: .sequentiallyConsistent)
+            let now = claims.load(ordering: .sequentiallyConsistent) >> Self.pieceBits
             if now != seen { return now }
             pthread_cond_wait(wake, lock)
         }

@@ -5,12 +5,36 @@ import Testing
 
 struct ThreadPoolTests {
     @Test(arguments: 1...8)
-    func `every thread runs a region once`(threads: Int) {
+    func `every piece runs once`(threads: Int) {
         let pool = ThreadPool(threads: threads)
         #expect(pool.count == threads)
-        let runs = Buffer<Int>(threads)
-        for _ in 0..<300 { pool.run { runs[$0] += 1 } }
-        #expect(runs.array == [Int](repeating: 300, count: threads))
+        for pieces in [0, 1, threads, 3 * threads + 1] {
+            let runs = Buffer<Int>(pieces)
+            let strangers = Atomic<Int>(0)
+            for _ in 0..<300 {
+                pool.run(pieces: pieces) { thread, piece in
+                    runs[piece] += 1
+                    if !(0..<threads).contains(thread) { strangers.add(1, ordering: .relaxed) }
+                }
+            }
+            #expect(runs.array == [Int](repeating: 300, count: pieces))
+            #expect(strangers.load(ordering: .relaxed) == 0)
+        }
+    }
+
+    // Two threads in the pieces of one region at the same time never have the same number.
+    @Test func `a thread is in one piece at a time`() {
+        let pool = ThreadPool(threads: 4)
+        let inside = (0..<4).map { _ in Buffer<Int>(1) }
+        let clashes = Atomic<Int>(0)
+        for _ in 0..<200 {
+            pool.run(pieces: 16) { thread, _ in
+                inside[thread][0] += 1
+                if inside[thread][0] != 1 { clashes.add(1, ordering: .relaxed) }
+                inside[thread][0] -= 1
+            }
+        }
+        #expect(clashes.load(ordering: .relaxed) == 0)
     }
 
     @Test(arguments: 1...8, [1, 3, 16, 64])
@@ -36,8 +60,8 @@ struct ThreadPoolTests {
         let values = Buffer<Int>(4)
         let next = Buffer<Int>(4)
         for _ in 0..<500 {
-            pool.run { next[$0] = values[($0 + 1) % 4] + 1 }
-            pool.run { values[$0] = next[$0] }
+            pool.run(pieces: 4) { next[$1] = values[($1 + 1) % 4] + 1 }
+            pool.run(pieces: 4) { values[$1] = next[$1] }
         }
         #expect(values.array == [500, 500, 500, 500])
     }
@@ -48,7 +72,7 @@ struct ThreadPoolTests {
         let count = Atomic<Int>(0)
         for _ in 0..<50 {
             usleep(1000)
-            pool.run { _ in count.add(1, ordering: .relaxed) }
+            pool.run(pieces: threads) { _, _ in count.add(1, ordering: .relaxed) }
         }
         #expect(count.load(ordering: .relaxed) == 50 * threads)
     }
@@ -64,7 +88,7 @@ struct ThreadPoolTests {
             for _ in 0..<4 {
                 group.addTask {
                     for _ in 0..<100 {
-                        pool.run { _ in
+                        pool.run(pieces: 6) { _, _ in
                             let now = counts.inside.add(1, ordering: .acquiringAndReleasing)
                                 .newValue
                             if now > 3 { counts.overlaps.add(1, ordering: .relaxed) }
@@ -81,7 +105,7 @@ struct ThreadPoolTests {
     @Test func `pools come and go`() {
         for threads in 1...50 {
             let pool = ThreadPool(threads: threads % 5 + 1)
-            if threads % 2 == 0 { pool.run { _ in } }
+            if threads % 2 == 0 { pool.run(pieces: 2) { _, _ in } }
         }
     }
 }

@@ -44,6 +44,7 @@ public enum BaseDigest {
             let line =
                 "\(tensor.name) \(tensor.type.rawValue) \(shape) \(Digest.sha256(tensor.bytes))\n"
             listing.update(data: Array(line.utf8))
+            tensor.releasePages()
         }
         return listing.finalize().hexadecimal
     }

@@ -64,7 +64,7 @@ public final class AdamW: @unchecked Sendable {
     ) {
         precondition(adapter.modules.count == moments.count, "another adapter's moments")
         stepCount += 1
-        compute.pool.each(adapter.modules.count) { _, index in
+        compute.pool.run(pieces: adapter.modules.count) { _, index in
             let (module, (a, b)) = (adapter.modules[index], moments[index])
             update(module.delta.a, module.gradient.a, a, learningRate: learningRateA)
             update(module.delta.b, module.gradient.b, b, learningRate: learningRateB)

@@ -29,7 +29,7 @@ public struct Tensor: @unchecked Sendable {
     public var count: Int { shape.reduce(1, *) }
 
     /// Lets go of the memory that the bytes occupy; they are read again from the file when needed.
-    func releasePages() { (owner as? MappedFile)?.releasePages(of: bytes) }
+    public func releasePages() { (owner as? MappedFile)?.releasePages(of: bytes) }
 }
 
 extension [Tensor] {

@@ -70,7 +70,7 @@ package struct Attention: Sendable {
         _ spans: [AttentionSpan], q: UnsafePointer<Float>, into o: UnsafeMutablePointer<Float>,
         scratch: [Buffer<Float>], on compute: Compute
     ) {
-        compute.pool.each(spans.count * heads) { thread, item in
+        compute.pool.run(pieces: spans.count * heads) { thread, item in
             let (span, head) = (spans[item / heads], item % heads)
             let scores = scratch[thread].pointer
             if span.count == 1 {
@@ -100,7 +100,7 @@ package struct Attention: Sendable {
     ) {
         // A group of query heads adds into one key head: the group is one item, so that no two
         // threads add into the same place and the order of the sums is fixed.
-        compute.pool.each(spans.count * keyValueHeads) { thread, item in
+        compute.pool.run(pieces: spans.count * keyValueHeads) { thread, item in
             let (span, group) = (spans[item / keyValueHeads], item % keyValueHeads)
             precondition(span.past == 0, "gradients flow through whole rows")
             for row in span.start..<span.start + span.count {

@@ -72,7 +72,7 @@ package final class CachedAttention {
     ) {
         let tiles = (span.count + Self.tile - 1) / Self.tile
         let kernels = compute.kernels
-        compute.pool.each(tiles * keyValueHeads) { thread, item in
+        compute.pool.run(pieces: tiles * keyValueHeads) { thread, item in
             // The last tiles see the most: first, so that none is left over at the end.
             let (tile, head) = (tiles - 1 - item / keyValueHeads, item % keyValueHeads)
             let first = tile * Self.tile
@@ -98,7 +98,7 @@ package final class CachedAttention {
         let parts = (positions + Self.part - 1) / Self.part
         reserve(parts)
         let kernels = compute.kernels
-        compute.pool.each(parts * keyValueHeads) { thread, item in
+        compute.pool.run(pieces: parts * keyValueHeads) { thread, item in
             let (part, head) = (item / keyValueHeads, item % keyValueHeads)
             let offset = head * group * headSize
             let statistics = (head * parts + part) * group
