@@ -26,12 +26,12 @@ public final class ThreadPool: @unchecked Sendable {
 
     private typealias Body = (_ thread: Int, _ piece: Int) -> Void
     private var body: Body = { _, _ in }
-    // A generation, and in the low bits the next piece of its region. `claims` is read by all while
-    // they spin, `finished` written by all: on different cache lines, or every finish would disturb the
-    // spinners.
+    private var pieces = 0
+    // A generation, and in the low bits how many pieces of its region are left to claim: in one word, so
+    // that who looks late finds none. `claims` is read by all while they spin, `finished` written by
+    // all: on different cache lines, or every finish would disturb the spinners.
     private let claims = Atomic<Int>(0)
     private static let pieceBits = 24
-    private let pieces = Atomic<Int>(0)
     private let padding: (Int, Int, Int, Int, Int, Int, Int, Int) = (0, 0, 0, 0, 0, 0, 0, 0)
     private let finished = Atomic<Int>(0)
     private let sleepers = Atomic<Int>(0)
@@ -60,7 +60,7 @@ public final class ThreadPool: @unchecked Sendable {
 
     deinit {
         stopping.store(true, ordering: .releasing)
-        advance()
+        advance(pieces: 0)
         for thread in threads { pthread_join(thread, nil) }
         pthread_mutex_destroy(lock)
         pthread_cond_destroy(wake)
@@ -88,9 +88,9 @@ public final class ThreadPool: @unchecked Sendable {
         defer { pthread_mutex_unlock(entry) }
         withoutActuallyEscaping(body) { body in
             self.body = body
-            self.pieces.store(pieces, ordering: .relaxed)
+            self.pieces = pieces
             finished.store(0, ordering: .relaxed)
-            let generation = advance()
+            let generation = advance(pieces: pieces)
             perform(0, in: generation)
             var waited = 0
             while finished.load(ordering: .acquiring) < pieces {
@@ -127,11 +127,11 @@ public final class ThreadPool: @unchecked Sendable {
         }
     }
 
-    /// Begins the next generation, whose pieces are all to be claimed, and wakes who sleeps.
+    /// Begins the next generation, with so many pieces to claim, and wakes who sleeps.
     @discardableResult
-    private func advance() -> Int {
+    private func advance(pieces: Int) -> Int {
         let generation = claims.load(ordering: .relaxed) >> Self.pieceBits + 1
-        claims.store(generation << Self.pieceBits, ordering: .sequentiallyConsistent)
+        claims.store(generation << Self.pieceBits | pieces, ordering: .sequentiallyConsistent)
         if sleepers.load(ordering: .sequentiallyConsistent) > 0 {
             pthread_mutex_lock(lock)
             pthread_cond_broadcast(wake)
@@ -157,11 +157,11 @@ public final class ThreadPool: @unchecked Sendable {
     private func claim(in generation: Int) -> Int? {
         var seen = claims.load(ordering: .acquiring)
         while seen >> Self.pieceBits == generation {
-            let piece = seen & (1 << Self.pieceBits - 1)
-            guard piece < pieces.load(ordering: .relaxed) else { return nil }
+            let left = seen & (1 << Self.pieceBits - 1)
+            guard left > 0 else { return nil }
             let (exchanged, original) = claims.weakCompareExchange(
-                expected: seen, desired: seen + 1, ordering: .acquiringAndReleasing)
-            if exchanged { return piece }
+                expected: seen, desired: seen - 1, ordering: .acquiringAndReleasing)
+            if exchanged { return pieces - left }
             seen = original
         }
         return nil
