@@ -2,7 +2,8 @@
 
     python gguf_variants.py SOURCE.gguf FOLDER      FOLDER/STEM.Q4_0.gguf, …IQ4_NL.gguf, …F16.gguf
 
-The default model comes as Q4_1, so its Q4_0 is a quantization of a quantization: as fast as one of the original, less exact.
+The default model comes as Q4_1, so its Q4_0 is a quantization of a quantization: as fast
+as one of the original, less exact.
 """
 
 import argparse

@@ -35,6 +35,17 @@ def write_rows(path: pathlib.Path, model: pathlib.Path, count: int, length: int)
             file.write(json.dumps({"input_ids": ids}) + "\n")
 
 
+def flops_per_token(model: pathlib.Path, recomputes: bool) -> int:
+    """Of the frozen matrices alone: forward and the gradient of their input, forward once more if recomputing."""
+    configuration = json.loads((model / "config.json").read_text())
+    width, layers = configuration["hidden_size"], configuration["num_hidden_layers"]
+    heads = configuration["num_key_value_heads"] / configuration["num_attention_heads"]
+    attention = 2 * width * width * (1 + heads)
+    feed_forward = 3 * width * configuration["intermediate_size"]
+    weights = layers * (attention + feed_forward) + configuration["vocab_size"] * width
+    return int(2 * weights * (3 if recomputes else 2))
+
+
 def command(options: argparse.Namespace, data: pathlib.Path, output: pathlib.Path) -> list[str]:
     words = [options.lorikeet, "train", "--model", options.model, "--data", data, "--output", output]
     words += ["--method", options.method, "--rank", options.rank, "--steps", 1 + options.steps]
@@ -60,6 +71,8 @@ def main() -> None:
     median = statistics.median(result["step_seconds"])
     result["median_step_seconds"] = median
     result["tokens_per_second"] = options.batch_size * options.length / median
+    operations = flops_per_token(options.model, options.gradient_checkpointing)
+    result["flops_per_second"] = result["tokens_per_second"] * operations
     print(json.dumps(result))
 
 

@@ -91,7 +91,7 @@ def run(measurement: Measurement) -> Sample:
     elapsed = time.monotonic() - start
     others = (busy_seconds() - busy) - (children_seconds() - ours)
     if process.returncode != 0:
-        return Sample({}, 0, last_line(process.stderr) or f"exit status {process.returncode}")
+        return Sample({}, 0, reason(process.stderr) or f"exit status {process.returncode}")
     try:
         figures = json.loads(process.stdout.strip().splitlines()[-1])
     except (ValueError, IndexError):
@@ -99,6 +99,8 @@ def run(measurement: Measurement) -> Sample:
     return Sample(figures, max(0.0, others / elapsed))
 
 
-def last_line(text: str) -> str:
+def reason(text: str) -> str:
+    """The line that says what went wrong: the first that speaks of an error or a crash, else the last."""
     lines = text.strip().splitlines()
-    return lines[-1] if lines else ""
+    telling = [line for line in lines if "rror:" in line or "crashed" in line]
+    return (telling or lines[-1:] or [""])[0].strip()

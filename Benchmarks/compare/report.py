@@ -8,7 +8,7 @@ from rows import Figure, Row
 
 Samples = dict[str, list[Sample]]  # a measurement's, one a round
 
-SCALES = {"MB": 1e6, "M weights/s": 1e6}
+SCALES = {"MB": 1e6, "M weights/s": 1e6, "GFLOP/s": 1e9}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Outcome:
         """What the bound is of: the ratios of each round, or our figure where there is no other side."""
         if not self.row.theirs:
             return self.ours
-        return [ours / theirs for ours, theirs in zip(self.ours, self.theirs)]
+        return [ours / theirs for ours, theirs in zip(self.ours, self.theirs, strict=True)]
 
     @property
     def is_met(self) -> bool | None:

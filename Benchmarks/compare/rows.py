@@ -86,7 +86,7 @@ def llama(model: pathlib.Path, threads: int, *words: object) -> tuple[str, ...]:
 
 def smollm2_inference(setup: Setup) -> list[Measurement]:
     lengths = ("--prefill", 512, "--decode", 32 if setup.quick else 128)
-    deep = (*lengths, "--depth", 2048)
+    deep = ("--prefill", 0, *lengths[2:], "--depth", 2048)
     found: list[Measurement] = []
 
     def ours(name: str, group: str, words: tuple, environment: tuple = ()) -> None:
@@ -146,6 +146,8 @@ def training(setup: Setup) -> list[Measurement]:
     rows = ("--batch-size", 4, "--length", 256)
     tinyllama, llama2 = setup.shape_nf4("tinyllama-1.1b"), setup.shape_nf4("llama-2-7b")
     both("train 256x4", setup.smollm2, *rows)
+    command = script("peers/matmul_peak.py", "--threads", 2)
+    found.append(Measurement("matmul peak", "train 256x4", command))
     both("train 256x4 checkpointing", setup.smollm2, *rows, "--gradient-checkpointing")
     both("train 1.1B 256x1", tinyllama, "--batch-size", 1, "--length", 256)
     words = ("--batch-size", 1, "--length", 512, "--gradient-checkpointing")
@@ -234,6 +236,8 @@ def training_rows() -> list[Row]:
     sides = f"lorikeet {group}", f"bitsandbytes {group}"
     row("train", f"{title}, against PyTorch + bitsandbytes in bf16", *sides, 1.8)
     memory("train-memory", f"{title}, peak memory", *sides, 0.25)
+    title = f"{title}, arithmetic beside PyTorch's bf16 matmul"
+    row("train-arithmetic", title, sides[0], "matmul peak", 0.7, "flops_per_second", "GFLOP/s")
     title = "SmolLM2 256 × 4, recomputing"
     group = "train 256x4 checkpointing"
     sides = f"lorikeet {group}", f"bitsandbytes {group}"

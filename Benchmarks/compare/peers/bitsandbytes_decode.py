@@ -1,4 +1,7 @@
-"""transformers + bitsandbytes on an NF4 folder, bf16 arithmetic, greedy decoding with a cache; prints one JSON object."""
+"""transformers + bitsandbytes on an NF4 folder, bf16 arithmetic, greedy decoding with a cache.
+
+Prints one JSON object.
+"""
 
 import argparse
 import json
