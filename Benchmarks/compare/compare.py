@@ -44,8 +44,13 @@ def chosen(prefixes: list[str] | None) -> list[Row]:
     return found
 
 
+def measured_names(wanted: list[Row]) -> set[str]:
+    """Names of the measurements that the rows take figures from."""
+    return {figure.measurement for row in wanted for figure in (row.ours, row.theirs) if figure}
+
+
 def needed(setup: Setup, wanted: list[Row]) -> list[Measurement]:
-    names = {figure.measurement for row in wanted for figure in (row.ours, row.theirs) if figure}
+    names = measured_names(wanted)
     return [measurement for measurement in measurements(setup) if measurement.name in names]
 
 
@@ -75,6 +80,7 @@ def take(wanted: list[Measurement], rounds: int, patience: float) -> report.Samp
                     continue
                 samples.append(with_weights(measurement, sample(measurement, patience)))
                 tell(group, round_number, measurement, samples[-1])
+                save(taken)  # each time: an interrupted run keeps what it has
     return taken
 
 
@@ -112,13 +118,9 @@ def main() -> None:
     prepare(setup, wanted)
     rounds = options.rounds or (1 if options.quick else 5)
     taken = take(wanted, rounds, options.patience)
-    save(taken)
-    there = {measurement.name for measurement in wanted}
-    outcomes = [
-        report.outcome(row, taken)
-        for row in wanted_rows
-        if all(figure.measurement in there for figure in (row.ours, row.theirs) if figure)
-    ]
+    for name in measured_names(wanted_rows) - taken.keys():
+        taken[name] = [Sample({}, 0, "left out of a quick run")]
+    outcomes = [report.outcome(row, taken) for row in wanted_rows]
     text = report.markdown(outcomes, taken, machine.describe(options.lorikeet), rounds)
     options.output.write_text(text, encoding="utf-8")
     print(text)

@@ -12,24 +12,31 @@ SCALES = {"MB": 1e6, "M weights/s": 1e6, "GFLOP/s": 1e9}
 
 
 @dataclasses.dataclass(frozen=True)
-class Outcome:
-    """A row with its values of every round, in the row's unit; `failure` says why there are none."""
+class Side:
+    """One side's values, one a round, in the row's unit; `failure` says why there are none."""
 
-    row: Row
-    ours: list[float]
-    theirs: list[float]
+    values: list[float]
     failure: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    row: Row
+    ours: Side
+    theirs: Side | None
 
     @property
     def decisive(self) -> list[float]:
         """What the bound is of: the ratios of each round, or our figure where there is no other side."""
-        if not self.row.theirs:
-            return self.ours
-        return [ours / theirs for ours, theirs in zip(self.ours, self.theirs, strict=True)]
+        if not self.theirs:
+            return self.ours.values
+        if self.ours.failure or self.theirs.failure:
+            return []
+        return [ours / theirs for ours, theirs in zip(self.ours.values, self.theirs.values, strict=True)]
 
     @property
     def is_met(self) -> bool | None:
-        if self.failure or self.row.bound is None:
+        if not self.decisive or self.row.bound is None:
             return None
         # A bound on a ratio or a share has no unit, one on a figure has the row's.
         bound = self.row.bound if self.row.theirs else self.row.bound / SCALES.get(self.row.unit, 1)
@@ -38,20 +45,20 @@ class Outcome:
 
 
 def outcome(row: Row, samples: Samples) -> Outcome:
-    sides = [figure for figure in (row.ours, row.theirs) if figure]
-    for figure in sides:
-        for sample in samples[figure.measurement]:
-            if sample.failure:
-                return Outcome(row, [], [], f"{figure.measurement}: {sample.failure}")
-            if not isinstance(sample.figures.get(figure.key), (int, float)):
-                return Outcome(row, [], [], f"{figure.measurement}: printed no {figure.key}")
-    values = [figure_values(figure, row.unit, samples) for figure in sides]
-    return Outcome(row, values[0], values[1] if row.theirs else [])
+    theirs = side(row.theirs, row.unit, samples) if row.theirs else None
+    return Outcome(row, side(row.ours, row.unit, samples), theirs)
 
 
-def figure_values(figure: Figure, unit: str, samples: Samples) -> list[float]:
-    scale = SCALES.get(unit, 1)
-    return [float(sample.figures[figure.key]) / scale for sample in samples[figure.measurement]]
+def side(figure: Figure, unit: str, samples: Samples) -> Side:
+    values: list[float] = []
+    for sample in samples[figure.measurement]:
+        value = sample.figures.get(figure.key)
+        if sample.failure:
+            return Side([], sample.failure)
+        if not isinstance(value, (int, float)):
+            return Side([], f"printed no {figure.key}")
+        values.append(value / SCALES.get(unit, 1))
+    return Side(values)
 
 
 def number(value: float) -> str:
@@ -84,15 +91,18 @@ def target(row: Row) -> str:
     return f"{sign} {number(row.bound / SCALES.get(row.unit, 1))} {row.unit}".strip()
 
 
+def cell(side: Side | None) -> str:
+    if side and side.failure:
+        return "failed: " + side.failure.replace("|", "\\|")
+    return spread(side.values) if side else ""
+
+
 def line(result: Outcome) -> str:
     row = result.row
     title = f"{row.title}, {row.unit}" if row.unit else row.title
-    if result.failure:
-        reason = result.failure.replace("|", "\\|")
-        return f"| {title} | failed: {reason} | | | {target(row)} | |"
     met = {True: "yes", False: "**no**", None: ""}[result.is_met]
     ratio = ratio_spread(result.decisive) if row.theirs else ""
-    cells = [title, spread(result.ours), spread(result.theirs), ratio, target(row), met]
+    cells = [title, cell(result.ours), cell(result.theirs), ratio, target(row), met]
     return f"| {' | '.join(cells)} |"
 
 

@@ -98,7 +98,7 @@ def smollm2_inference(setup: Setup) -> list[Measurement]:
         found.append(Measurement(name, group, llama(model, threads, *words), (model,)))
 
     for threads in (1, 2):
-        group = f"SmolLM2, {threads} threads"
+        group = f"SmolLM2, threads: {threads}"
         ours(f"lorikeet/{threads}", group, lengths)
         theirs(f"llama.cpp Q4_0/{threads}", group, "Q4_0", lengths)
         ours(f"lorikeet int8/{threads}", group, (*lengths, "--precision", "int8"))
@@ -200,7 +200,7 @@ def inference_rows() -> list[Row]:
         row(f"prefill-int8-{threads}", title, f"lorikeet int8/{threads}", theirs, 2.5, PREFILL)
     title = "SmolLM2 decode, 2 threads, against bitsandbytes NF4 in bf16"
     row("bitsandbytes", title, "lorikeet beside bitsandbytes", "bitsandbytes", 8, DECODE)
-    title = "SmolLM2, start to first token, seconds"
+    title = "SmolLM2, start to first token, warm page cache"
     row("first-token", title, "lorikeet/2", None, 0.15, "time_to_first_token", "s", False)
     title = "SmolLM2 peak memory, against llama.cpp Q4_0"
     row("memory", title, "lorikeet/2", "llama.cpp Q4_0/2", None, MEMORY, "MB", False)
