@@ -5,6 +5,7 @@ SHELL := /bin/bash
 
 packages := libopenblas-dev liblapacke-dev libzstd-dev pkg-config python3-pip
 lint_packages := clang-format
+compare_packages := g++ python3-venv
 lorikeet := .build/release/lorikeet
 gguf := models/cache/SmolLM2-135M-Instruct.Q4_1.gguf
 nf4 := models/cache/smollm2-nf4
@@ -54,6 +55,16 @@ neon: ## check the Arm kernels against the scalar ones, in qemu-user on another 
 .PHONY: interop
 interop: models ## check against transformers, bitsandbytes and PEFT, installed into .venv from PyPI
 	Tests/interop/run
+
+.PHONY: compare
+compare: models ## measure beside llama.cpp and PyTorch, installed into .venv-compare, into docs/benchmarks.md
+	@$(call install,$(compare_packages))
+	Benchmarks/compare/run
+
+.PHONY: shapes
+shapes: ## write random-weight models of 1.1B and 7B shape for make compare (20 GB)
+	@$(call install,$(compare_packages))
+	Benchmarks/compare/run shapes
 
 .PHONY: setup
 setup: ## install the Debian packages that the build needs

@@ -1,0 +1,272 @@
+"""What is measured, and what is compared with what.
+
+A measurement is one command on one model; a row sets a figure of Lorikeet's beside a figure of a peer's
+or a bound. Measurements of one group are run in turn, so that both sides of a row meet the same machine.
+"""
+
+import dataclasses
+import pathlib
+import sys
+
+from measurement import Measurement
+
+PEERS = pathlib.Path(__file__).parent / "peers"
+HERE = PEERS.parent
+
+LARGE = {"llama-2-7b"}  # left out of a quick run
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """Where things are, and how much is done in one sample."""
+
+    lorikeet: str
+    work: pathlib.Path
+    smollm2: pathlib.Path  # the NF4 folder
+    quick: bool
+
+    def gguf(self, file_type: str) -> pathlib.Path:
+        return self.work / "models" / f"SmolLM2-135M-Instruct.{file_type}.gguf"
+
+    def shape(self, name: str) -> pathlib.Path:
+        """The bf16 folder."""
+        return self.work / "shapes" / name
+
+    def shape_nf4(self, name: str) -> pathlib.Path:
+        return self.work / "shapes" / f"{name}-nf4"
+
+    def shape_gguf(self, name: str) -> pathlib.Path:
+        return self.work / "shapes" / f"{name}.Q4_0.gguf"
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """A number that a measurement prints, under its key."""
+
+    measurement: str
+    key: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """`bound` is of the ratio ours / theirs, or of our figure itself where there is no other side."""
+
+    key: str
+    section: str
+    title: str
+    ours: Figure
+    theirs: Figure | None
+    unit: str
+    bound: float | None
+    at_least: bool = True
+
+
+def measurements(setup: Setup) -> list[Measurement]:
+    return [
+        *smollm2_inference(setup),
+        *shape_inference(setup, "tinyllama-1.1b", prefill=512, decode=64, repeats=2),
+        *shape_inference(setup, "llama-2-7b", prefill=128, decode=32, repeats=1),
+        *training(setup),
+        *quantization(setup),
+    ]
+
+
+def script(name: str, *words: object) -> tuple[str, ...]:
+    return (sys.executable, str(HERE / name), *map(str, words))
+
+
+def bench(setup: Setup, model: pathlib.Path, threads: int, *words: object) -> tuple[str, ...]:
+    words = ("--model", model, "--threads", threads, *words, "--json")
+    return (setup.lorikeet, "bench", *map(str, words))
+
+
+def llama(model: pathlib.Path, threads: int, *words: object) -> tuple[str, ...]:
+    return script("peers/llama_cpp_bench.py", "--model", model, "--threads", threads, *words)
+
+
+def smollm2_inference(setup: Setup) -> list[Measurement]:
+    lengths = ("--prefill", 512, "--decode", 32 if setup.quick else 128)
+    deep = ("--prefill", 0, *lengths[2:], "--depth", 2048)
+    found: list[Measurement] = []
+
+    def ours(name: str, group: str, words: tuple, environment: tuple = ()) -> None:
+        command = bench(setup, setup.smollm2, threads, *words)
+        found.append(Measurement(name, group, command, (setup.smollm2,), environment))
+
+    def theirs(name: str, group: str, file_type: str, words: tuple) -> None:
+        model = setup.gguf(file_type)
+        found.append(Measurement(name, group, llama(model, threads, *words), (model,)))
+
+    for threads in (1, 2):
+        group = f"SmolLM2, threads: {threads}"
+        ours(f"lorikeet/{threads}", group, lengths)
+        theirs(f"llama.cpp Q4_0/{threads}", group, "Q4_0", lengths)
+        ours(f"lorikeet int8/{threads}", group, (*lengths, "--precision", "int8"))
+        theirs(f"llama.cpp IQ4_NL/{threads}", group, "IQ4_NL", lengths)
+        group += ", depth 2048"
+        ours(f"lorikeet deep/{threads}", group, deep)
+        theirs(f"llama.cpp Q4_0 deep/{threads}", group, "Q4_0", (*deep, "--repeats", 1))
+    group = "SmolLM2, 2 threads, bitsandbytes and AVX2"
+    ours("lorikeet beside bitsandbytes", group, lengths)
+    words = ("--model", setup.smollm2, "--threads", 2, "--decode", 16 if setup.quick else 64)
+    command = script("peers/bitsandbytes_decode.py", *words)
+    found.append(Measurement("bitsandbytes", group, command, (setup.smollm2,)))
+    ours("lorikeet AVX2", group, lengths, (("LORIKEET_ISA", "avx2"),))
+    return found
+
+
+def shape_inference(
+    setup: Setup, shape: str, prefill: int, decode: int, repeats: int
+) -> list[Measurement]:
+    if setup.quick and shape in LARGE:
+        return []
+    lengths = ("--prefill", prefill, "--decode", decode)
+    folder, gguf = setup.shape_nf4(shape), setup.shape_gguf(shape)
+    other = llama(gguf, 2, *lengths, "--repeats", repeats)
+    return [
+        Measurement(f"lorikeet {shape}", shape, bench(setup, folder, 2, *lengths), (folder,)),
+        Measurement(f"llama.cpp {shape}", shape, other, (gguf,)),
+    ]
+
+
+def training(setup: Setup) -> list[Measurement]:
+    found: list[Measurement] = []
+    steps = 2 if setup.quick else 4
+
+    def both(group: str, model: pathlib.Path, *words: object) -> None:
+        ours(f"lorikeet {group}", group, model, *words)
+        command = script("peers/qlora.py", "--model", model, *words, "--threads", 2, "--steps", steps)
+        found.append(Measurement(f"bitsandbytes {group}", group, command, (model,)))
+
+    def ours(name: str, group: str, model: pathlib.Path, *words: object, steps: int = steps) -> None:
+        words = ("--lorikeet", setup.lorikeet, "--model", model, *words, "--threads", 2)
+        command = script("lorikeet_train.py", *words, "--steps", steps)
+        found.append(Measurement(name, group, command, (model,)))
+
+    rows = ("--batch-size", 4, "--length", 256)
+    tinyllama, llama2 = setup.shape_nf4("tinyllama-1.1b"), setup.shape_nf4("llama-2-7b")
+    both("train 256x4", setup.smollm2, *rows)
+    command = script("peers/matmul_peak.py", "--threads", 2)
+    found.append(Measurement("matmul peak", "train 256x4", command))
+    both("train 256x4 checkpointing", setup.smollm2, *rows, "--gradient-checkpointing")
+    both("train 1.1B 256x1", tinyllama, "--batch-size", 1, "--length", 256)
+    words = ("--batch-size", 1, "--length", 512, "--gradient-checkpointing")
+    if not setup.quick:
+        ours("lorikeet train 7B 512x1", "train 7B 512x1", llama2, *words, steps=1)
+    for method in ("lora", "reflora", "reflora-s"):
+        ours(f"lorikeet {method}", "methods", setup.smollm2, *rows, "--method", method, steps=3 * steps)
+    return found
+
+
+def quantization(setup: Setup) -> list[Measurement]:
+    shape = "tinyllama-1.1b" if setup.quick else "llama-2-7b"
+    words = ("--lorikeet", setup.lorikeet, "--source", setup.shape(shape), "--threads", 2)
+    ours = script("lorikeet_quantize.py", *words)
+    theirs = script("peers/bitsandbytes_quantize.py", "--threads", 2)
+    return [
+        Measurement("lorikeet quantize", "quantize", ours, (setup.shape(shape),)),
+        Measurement("bitsandbytes quantize", "quantize", theirs),
+    ]
+
+
+PREFILL, DECODE = "prefill_tokens_per_second", "decode_tokens_per_second"
+MEMORY, TRAINING = "peak_memory_bytes", "tokens_per_second"
+
+
+def rows() -> list[Row]:
+    return [*inference_rows(), *training_rows(), *other_rows()]
+
+
+def inference_rows() -> list[Row]:
+    found: list[Row] = []
+
+    def row(key, title, ours, theirs, bound, figure, unit="tokens/s", at_least=True) -> None:
+        other = Figure(theirs, figure) if theirs else None
+        found.append(Row(key, "Inference", title, Figure(ours, figure), other, unit, bound, at_least))
+
+    for threads in (1, 2):
+        on = f"{threads} thread{'s' if threads > 1 else ''}"
+        ours = f"lorikeet/{threads}"
+        for kind in ("Q4_0", "IQ4_NL"):
+            title = f"SmolLM2 decode 128, {on}, against llama.cpp {kind}"
+            row(f"decode-{kind}-{threads}", title, ours, f"llama.cpp {kind}/{threads}", 1.5, DECODE)
+        theirs = f"llama.cpp Q4_0 deep/{threads}"
+        title = f"SmolLM2 decode at depth 2048, {on}, against llama.cpp Q4_0"
+        row(f"depth-{threads}", title, f"lorikeet deep/{threads}", theirs, 2, DECODE)
+        theirs = f"llama.cpp Q4_0/{threads}"
+        title = f"SmolLM2 prefill 512, {on}, against llama.cpp Q4_0"
+        row(f"prefill-{threads}", title, ours, theirs, 1.5, PREFILL)
+        title = f"SmolLM2 prefill 512, int8, {on}, against llama.cpp Q4_0"
+        row(f"prefill-int8-{threads}", title, f"lorikeet int8/{threads}", theirs, 2.5, PREFILL)
+    title = "SmolLM2 decode, 2 threads, against bitsandbytes NF4 in bf16"
+    row("bitsandbytes", title, "lorikeet beside bitsandbytes", "bitsandbytes", 8, DECODE)
+    title = "SmolLM2, start to first token, warm page cache"
+    row("first-token", title, "lorikeet/2", None, 0.15, "time_to_first_token", "s", False)
+    title = "SmolLM2 peak memory, against llama.cpp Q4_0"
+    row("memory", title, "lorikeet/2", "llama.cpp Q4_0/2", None, MEMORY, "MB", False)
+    for name, key, prefill, bounds in (
+        ("tinyllama-1.1b", "1.1b", 512, (1.2, 2.5)),
+        ("llama-2-7b", "7b", 128, (1.05, 1.6)),
+    ):
+        ours, theirs = f"lorikeet {name}", f"llama.cpp {name}"
+        size = key.upper()
+        row(f"{key}-decode", f"{size} shape decode, against llama.cpp Q4_0", ours, theirs, bounds[0], DECODE)
+        title = f"{size} shape prefill {prefill}, against llama.cpp Q4_0"
+        row(f"{key}-prefill", title, ours, theirs, bounds[1], PREFILL)
+        title = f"{size} shape peak memory, against llama.cpp Q4_0"
+        row(f"{key}-memory", title, ours, theirs, None, MEMORY, "MB", False)
+    title = "7B shape decode, share of the bandwidth probe"
+    row("7b-bandwidth", title, "lorikeet llama-2-7b", None, 0.9, "share_of_bandwidth", "")
+    title = "7B shape peak memory, against the quantized weights"
+    row("7b-weights", title, "lorikeet llama-2-7b", None, 1.15, "memory_of_weights", "", False)
+    return found
+
+
+def training_rows() -> list[Row]:
+    found: list[Row] = []
+
+    def row(key, title, ours, theirs, bound, figure=TRAINING, unit="tokens/s", at_least=True) -> None:
+        other = Figure(theirs, figure) if theirs else None
+        found.append(Row(key, "Training", title, Figure(ours, figure), other, unit, bound, at_least))
+
+    def memory(key, title, ours, theirs, bound) -> None:
+        row(key, title, ours, theirs, bound, MEMORY, "MB", False)
+
+    group, title = "train 256x4", "SmolLM2 256 × 4"
+    sides = f"lorikeet {group}", f"bitsandbytes {group}"
+    row("train", f"{title}, against PyTorch + bitsandbytes in bf16", *sides, 1.8)
+    memory("train-memory", f"{title}, peak memory", *sides, 0.25)
+    title = f"{title}, arithmetic beside PyTorch's bf16 matmul"
+    row("train-arithmetic", title, sides[0], "matmul peak", 0.7, "flops_per_second", "GFLOP/s")
+    title = "SmolLM2 256 × 4, recomputing"
+    group = "train 256x4 checkpointing"
+    sides = f"lorikeet {group}", f"bitsandbytes {group}"
+    row("train-recomputing", f"{title}, against PyTorch + bitsandbytes in bf16", *sides, 2)
+    memory("train-recomputing-memory", f"{title}, peak memory", sides[0], None, 500e6)
+    group, title = "train 1.1B 256x1", "1.1B shape 256 × 1"
+    sides = f"lorikeet {group}", f"bitsandbytes {group}"
+    row("train-1.1b", f"{title}, against PyTorch + bitsandbytes in bf16", *sides, 2)
+    memory("train-1.1b-memory", f"{title}, peak memory", sides[0], None, 1.6e9)
+    title, ours = "7B shape 512 × 1, recomputing", "lorikeet train 7B 512x1"
+    row("train-7b", title, ours, None, 7)
+    memory("train-7b-memory", f"{title}, peak memory", ours, None, 6e9)
+    for method, bound in (("reflora", 1.005), ("reflora-s", 1.001)):
+        title = f"Step time of {method} over LoRA, SmolLM2 256 × 4"
+        sides = f"lorikeet {method}", "lorikeet lora"
+        row(method, title, *sides, bound, "median_step_seconds", "s", False)
+    return found
+
+
+def other_rows() -> list[Row]:
+    rate, quantize = "weights_per_second", "lorikeet quantize"
+    ours, theirs = Figure(quantize, rate), Figure("bitsandbytes quantize", "quantize_weights_per_second")
+    title = "A whole checkpoint, disk included, against bitsandbytes on a tensor in memory"
+    disk, memory = Figure(quantize, "share_of_disk"), Figure(quantize, MEMORY)
+    avx2, avx512 = Figure("lorikeet AVX2", DECODE), Figure("lorikeet beside bitsandbytes", DECODE)
+    section = "Quantization"
+    return [
+        Row("quantize", section, title, ours, theirs, "M weights/s", 30),
+        Row("quantize-disk", section, "Share of the disk's reading speed", disk, None, "", None),
+        Row("quantize-memory", section, "Peak memory", memory, None, "MB", 1e9, False),
+        Row("avx2", "Portability", "SmolLM2 decode, AVX2 against AVX-512", avx2, avx512, "tokens/s", 0.6),
+    ]
