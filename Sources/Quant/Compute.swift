@@ -15,12 +15,15 @@ public final class Compute: Sendable {
     ///   - precision: the arithmetic of a model's products with its frozen weights.
     ///   - instructionSet: whose kernels.
     public init(
-        threads: Int? = nil, precision: Precision = .int16, instructionSet: InstructionSet = .current
+        threads: Int? = nil, precision: Precision = .int16,
+        instructionSet: InstructionSet = .current
     ) {
         self.precision = precision
         kernels = instructionSet.kernels
         pool = ThreadPool(threads: threads)
-        scratches = (0..<pool.count).map { _ in Buffer(Int(max(QUANT_MATMUL_SCRATCH, QUANT_ATTEND_SCRATCH))) }
+        scratches = (0..<pool.count).map { _ in
+            Buffer(Int(max(QUANT_MATMUL_SCRATCH, QUANT_ATTEND_SCRATCH)))
+        }
     }
 
     /// The kernels' scratch of one thread of the pool.

@@ -63,7 +63,9 @@ public enum LinearWeight: Sendable {
     ) {
         let columns = weights[0].columns
         let units = weights.reduce(0) { $0 + $1.units }
-        func run(_ thread: Int, _ begin: Int, _ end: Int, _ prepared: UnsafePointer<quant_activations>?) {
+        func run(
+            _ thread: Int, _ begin: Int, _ end: Int, _ prepared: UnsafePointer<quant_activations>?
+        ) {
             var first = 0
             for (i, weight) in weights.enumerated() {
                 precondition(weight.columns == columns, "weights of different inputs")

@@ -105,9 +105,8 @@ public final class ThreadPool: @unchecked Sendable {
     ///
     /// The cut depends on the number of threads, never on timing.
     ///
-    /// - Parameters:
-    ///   - perThread: ranges a thread, where there is enough to divide: several, so that a thread which
-    ///     is held up leaves its share to the others; one where a range costs as much as its work.
+    /// `perThread` ranges a thread, where there is enough to divide: several, so that a thread which is
+    /// held up leaves its share to the others; one where a range costs as much as its work.
     public func split(
         _ total: Int, by grain: Int = 1, perThread: Int = 4,
         _ body: (_ thread: Int, _ begin: Int, _ end: Int) -> Void

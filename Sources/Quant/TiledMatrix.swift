@@ -70,14 +70,18 @@ private struct IntegerCodebook {
 
     private static let known = QuantizationFormat.allCases.map { Self($0.codebook.array) }
 
-    static func of(_ values: [Float]) -> Self { known.first { $0.values == values } ?? Self(values) }
+    static func of(_ values: [Float]) -> Self {
+        known.first { $0.values == values } ?? Self(values)
+    }
 
     private init(_ values: [Float]) {
         func rounded(_ scale: Float) -> [Float] {
             values.map { ($0 * scale).rounded(.toNearestOrEven) }
         }
         func error(_ scale: Float) -> Float {
-            zip(values, rounded(scale)).reduce(0) { $0 + ($1.1 / scale - $1.0) * ($1.1 / scale - $1.0) }
+            zip(values, rounded(scale)).reduce(0) {
+                $0 + ($1.1 / scale - $1.0) * ($1.1 / scale - $1.0)
+            }
         }
         self.values = values
         codes16 = rounded(Float(QUANT_INT16_LIMIT)).map(Int16.init)

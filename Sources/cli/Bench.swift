@@ -32,7 +32,8 @@ struct Bench: ParsableCommand {
 
     func validate() throws {
         guard prefill >= 0, decode >= 0, depth >= 0, prefill + decode > 0 else {
-            throw ValidationError("--prefill, --decode, --depth: expected 0 or more, and some work.")
+            throw ValidationError(
+                "--prefill, --decode, --depth: expected 0 or more, and some work.")
         }
         guard (1...1000).contains(repetitions) else {
             throw ValidationError("--repetitions \(repetitions): expected 1 to 1000.")

@@ -13,7 +13,9 @@ extension TrainableAdapter {
         outcomes.withUnsafeMutableBufferPointer { outcomes in
             // Each item is written by whoever takes its layer.
             nonisolated(unsafe) let outcomes = outcomes
-            compute.pool.run(pieces: modules.count) { _, index in outcomes[index] = body(modules[index]) }
+            compute.pool.run(pieces: modules.count) { _, index in
+                outcomes[index] = body(modules[index])
+            }
         }
         return outcomes.reduce(into: RefactoringReport()) { $0.add($1) }
     }

@@ -47,7 +47,8 @@ public struct SpeedTest: Sendable {
         guard length <= model.configuration.maximumPositions else {
             throw LorikeetError(
                 .invalidArgument, "benchmark", "longer than the model's positions",
-                expected: "at most \(model.configuration.maximumPositions) tokens", got: "\(length)")
+                expected: "at most \(model.configuration.maximumPositions) tokens", got: "\(length)"
+            )
         }
         let pass = InferencePass(model: model, compute: compute)
         let cache = pass.makeCache(capacity: length)

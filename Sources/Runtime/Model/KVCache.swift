@@ -38,9 +38,11 @@ public final class KVCache: @unchecked Sendable {
         // What the half-precision kernels take; other heads are rare, and right in floats.
         let fits = headSize % 8 == 0 && headSize <= Int(QUANT_ATTEND_HEAD)
         if precision == .fp32 || !fits {
-            storage = .floats(keys: layers.map { _ in Buffer(0) }, values: layers.map { _ in Buffer(0) })
+            storage = .floats(
+                keys: layers.map { _ in Buffer(0) }, values: layers.map { _ in Buffer(0) })
         } else {
-            storage = .halves(keys: layers.map { _ in Buffer(0) }, values: layers.map { _ in Buffer(0) })
+            storage = .halves(
+                keys: layers.map { _ in Buffer(0) }, values: layers.map { _ in Buffer(0) })
         }
     }
 

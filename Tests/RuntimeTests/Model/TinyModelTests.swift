@@ -73,7 +73,8 @@ private func rows(_ golden: GoldenFile) -> [[Int32]] {
     @Test func `log-probabilities are those of the logits`() throws {
         let golden = try GoldenFile(modelResource("tiny/llama_plain_mha/golden.safetensors"))
         let model = try tinyModel("llama_plain_mha")
-        let pass = InferencePass(model: model, compute: Compute(threads: 2, precision: .fp32), chunk: 16)
+        let pass = InferencePass(
+            model: model, compute: Compute(threads: 2, precision: .fp32), chunk: 16)
         let row = rows(golden)[0]
         let V = model.configuration.vocabularySize
         let actual = try pass.logProbabilities(
@@ -121,7 +122,8 @@ private func rows(_ golden: GoldenFile) -> [[Int32]] {
         #expect(adapter.deltas.count == 14)
         let rows = trainingRows(golden)
         let pass = TrainingPass(
-            model: try tinyModel(name), compute: Compute(threads: 2, precision: .fp32), maximumTokens: 66,
+            model: try tinyModel(name), compute: Compute(threads: 2, precision: .fp32),
+            maximumTokens: 66,
             recomputesBlocks: recomputes)
         let expected = Double(golden.floats("loss")[0])
         // The sum of 42 losses in fp32 there.
@@ -180,7 +182,8 @@ private func rows(_ golden: GoldenFile) -> [[Int32]] {
         let golden = try GoldenFile(modelResource("tiny_lora/llama_rope3_gqa_tied.safetensors"))
         let adapter = TestAdapter(golden, scale: 1.5)
         let pass = TrainingPass(
-            model: try tinyModel("llama_rope3_gqa_tied"), compute: Compute(threads: 2, precision: .fp32),
+            model: try tinyModel("llama_rope3_gqa_tied"),
+            compute: Compute(threads: 2, precision: .fp32),
             maximumTokens: 66, recomputesBlocks: false)
         let rows = trainingRows(golden)
         func gradients() throws -> [[Float]] {

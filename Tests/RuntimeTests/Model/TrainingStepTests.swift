@@ -86,7 +86,9 @@ struct `A training step of the default model` {
         var (error, norm) = (0.0, 0.0)
         for (path, expected) in exact {
             let gradient = try #require(actual[path])
-            for (a, b) in zip(expected.a.array + expected.b.array, gradient.a.array + gradient.b.array) {
+            for (a, b) in zip(
+                expected.a.array + expected.b.array, gradient.a.array + gradient.b.array)
+            {
                 error += Double(a - b) * Double(a - b)
                 norm += Double(a) * Double(a)
             }

@@ -46,15 +46,18 @@ package struct Batch {
         }
     }
 
-    /// What each sequence attends to in block `layer` in floats: its cache's, or its own keys and
-    /// values [rows, width]. Sequences whose caches are halves are left out.
+    /// What each sequence attends to in a block in floats.
+    ///
+    /// Its cache's keys and values, or its own [rows, width]; sequences whose caches are halves are left
+    /// out.
     package func spans(
         layer: Int, keys: UnsafePointer<Float>, values: UnsafePointer<Float>, width: Int
     ) -> [AttentionSpan] {
         sequences.compactMap { sequence in
             let own = (keys + sequence.start * width, values + sequence.start * width)
-            guard let (keys, values) = sequence.cache?.floats(layer: layer)
-                ?? (sequence.cache == nil ? own : nil)
+            guard
+                let (keys, values) = sequence.cache?.floats(layer: layer)
+                    ?? (sequence.cache == nil ? own : nil)
             else { return nil }
             return AttentionSpan(
                 start: sequence.start, count: sequence.count, past: sequence.cache?.count ?? 0,
