@@ -15,6 +15,8 @@ public struct BandwidthProbe {
     public init(on compute: Compute) {
         buffer = Buffer(Self.bytes / MemoryLayout<Float>.stride)
         self.compute = compute
+        // Pages that were never written are all the same one, which stays in the cache.
+        buffer.pointer.update(repeating: 1, count: buffer.count)
     }
 
     /// Reads the memory once with all threads.

@@ -1,4 +1,13 @@
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#endif
+
 /// Memory that is allocated once and freed with its owner: 64-byte aligned, zeroed.
+///
+/// Large ones come from the system as they are asked for: pages that nobody touches take no memory, and
+/// those that are touched come two megabytes at a time where the system has such pages.
 public final class Buffer<Element: BitwiseCopyable>: @unchecked Sendable {
     // Unchecked: like a C array; whoever shares one between threads divides it among them.
 
@@ -6,15 +15,14 @@ public final class Buffer<Element: BitwiseCopyable>: @unchecked Sendable {
     public let pointer: UnsafeMutablePointer<Element>
     /// How many elements there are.
     public let count: Int
+    private let pages: Pages?
 
     /// Allocates `count` zeroed elements.
-    public init(_ count: Int) {
-        precondition(count >= 0, "a buffer of \(count) elements")
-        self.count = count
-        let bytes = max(count, 1) * MemoryLayout<Element>.stride
-        let raw = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: 64)
-        raw.initializeMemory(as: UInt8.self, repeating: 0, count: bytes)
-        pointer = raw.bindMemory(to: Element.self, capacity: max(count, 1))
+    public convenience init(_ count: Int) {
+        self.init(uninitialized: count)
+        guard pages == nil else { return }
+        UnsafeMutableRawPointer(pointer).initializeMemory(
+            as: UInt8.self, repeating: 0, count: count * MemoryLayout<Element>.stride)
     }
 
     /// Allocates `count` elements that hold anything: for memory that is written before it is read.
@@ -22,8 +30,10 @@ public final class Buffer<Element: BitwiseCopyable>: @unchecked Sendable {
         precondition(count >= 0, "a buffer of \(count) elements")
         self.count = count
         let bytes = max(count, 1) * MemoryLayout<Element>.stride
-        pointer = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: 64)
-            .bindMemory(to: Element.self, capacity: max(count, 1))
+        pages = bytes >= Pages.worthwhile ? Pages(bytes) : nil
+        let memory =
+            pages?.start ?? UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: 64)
+        pointer = memory.bindMemory(to: Element.self, capacity: max(count, 1))
     }
 
     /// A copy of `elements`.
@@ -33,7 +43,13 @@ public final class Buffer<Element: BitwiseCopyable>: @unchecked Sendable {
         _ = self.elements.update(from: elements)
     }
 
-    deinit { UnsafeMutableRawPointer(pointer).deallocate() }
+    deinit {
+        if let pages {
+            pages.release()
+        } else {
+            UnsafeMutableRawPointer(pointer).deallocate()
+        }
+    }
 
     /// The element at `index`.
     @inlinable
@@ -49,4 +65,29 @@ public final class Buffer<Element: BitwiseCopyable>: @unchecked Sendable {
     public var elements: UnsafeMutableBufferPointer<Element> {
         UnsafeMutableBufferPointer(start: pointer, count: count)
     }
+}
+
+/// Zeroed pages from the system.
+private struct Pages {
+    static let worthwhile = 1 << 20
+    private static let huge = 2 << 20
+
+    let start: UnsafeMutableRawPointer
+    private let base: UnsafeMutableRawPointer
+    private let length: Int
+
+    init(_ bytes: Int) {
+        // Addresses for one more huge page, so that the first can begin on a boundary; they cost nothing.
+        length = bytes + Self.huge
+        let mapped = mmap(
+            nil, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+        guard let mapped, mapped != MAP_FAILED else { fatalError("no memory for \(bytes) bytes") }
+        base = mapped
+        let offset = Int(bitPattern: base) & (Self.huge - 1)
+        start = base + (offset == 0 ? 0 : Self.huge - offset)
+        // Advice: where the system does not follow it, pages are small.
+        madvise(start, bytes, MADV_HUGEPAGE)
+    }
+
+    func release() { munmap(base, length) }
 }

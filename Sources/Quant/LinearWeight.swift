@@ -8,9 +8,11 @@ public enum LinearWeight: Sendable {
     case tiled(TiledMatrix)
 
     /// The form for the precision of `compute`: tiles, unless it is fp32 or they do not fit.
-    public init(_ matrix: WeightMatrix, on compute: Compute) {
+    public init(
+        _ matrix: WeightMatrix, on compute: Compute, in memory: TileMemory = TileMemory()
+    ) {
         let isTiled = compute.precision != .fp32 && TiledMatrix.fits(matrix)
-        self = isTiled ? .tiled(TiledMatrix(matrix, on: compute)) : .stored(matrix)
+        self = isTiled ? .tiled(TiledMatrix(matrix, on: compute, in: memory)) : .stored(matrix)
     }
 
     /// Output features.

@@ -9,15 +9,14 @@ public struct TiledMatrix: @unchecked Sendable {
 
     /// The kernels' view of it.
     public let raw: quant_tiles
-    private let codes: Buffer<UInt8>
-    private let scales: Buffer<UInt16>
+    private let owners: [AnyObject]
 
     /// Output features.
     public var rows: Int { raw.rows }
     /// Input features.
     public var columns: Int { raw.columns }
     /// Bytes of codes and scales.
-    public var memory: Int { codes.count + 2 * scales.count }
+    public let memory: Int
 
     /// Whether `matrix` can be tiled.
     public static func fits(_ matrix: WeightMatrix) -> Bool {
@@ -26,14 +25,18 @@ public struct TiledMatrix: @unchecked Sendable {
     }
 
     /// Rearranges 4-bit weights; quantizes others to 8 bits, a scale to every 64 columns of a row.
-    public init(_ matrix: WeightMatrix, on compute: Compute) {
+    public init(_ matrix: WeightMatrix, on compute: Compute, in memory: TileMemory) {
         precondition(Self.fits(matrix), "\(matrix.rows) × \(matrix.columns) cannot be tiled")
         let bits = matrix.isQuantized ? 4 : 8
         let tileRows = (matrix.rows + Int(QUANT_TILE_ROWS) - 1) / Int(QUANT_TILE_ROWS)
         let tileCount = tileRows * matrix.columns / Int(QUANT_TILE_COLUMNS)
         let weightsPerTile = Int(QUANT_TILE_ROWS * QUANT_TILE_COLUMNS)
-        codes = Buffer(uninitialized: tileCount * weightsPerTile * bits / 8)
-        scales = Buffer(uninitialized: tileCount * Int(QUANT_TILE_ROWS))
+        let codeBytes = tileCount * weightsPerTile * bits / 8
+        let scaleCount = tileCount * Int(QUANT_TILE_ROWS)
+        let codes = memory.allocate(codeBytes, of: UInt8.self)
+        let scales = memory.allocate(scaleCount, of: UInt16.self)
+        owners = [codes.owner, scales.owner]
+        self.memory = codeBytes + 2 * scaleCount
         // Halves hold scales up to 65504 and lose digits below 6e-5. The largest of those that are known
         // is brought to 2 ..< 4; for 8 bits, weights of 3e-5 to 32,000 are within range.
         let largest = matrix.isQuantized ? matrix.largestAbsmax : 0
@@ -41,8 +44,8 @@ public struct TiledMatrix: @unchecked Sendable {
         let multiplier = Float(sign: .plus, exponent: exponent, significand: 1)
         var tiles = quant_tiles()
         tiles.bits = Int32(bits)
-        tiles.codes = codes.pointer
-        tiles.scales = scales.pointer
+        tiles.codes = codes.0
+        tiles.scales = scales.0
         tiles.rows = matrix.rows
         tiles.columns = matrix.columns
         if matrix.isQuantized {

@@ -20,24 +20,38 @@ V uint32_t tile_word(uint32_t pairs) {
 
 static void tile_4bit(const quant_matrix *w, float unit, size_t begin, size_t end,
                       quant_tiles *out) {
+  static const uint8_t zeros[16];
   size_t blocks = w->columns / 64, bytes = tile_bytes(4);
   int shift = __builtin_ctzll(w->block_size);
   for (size_t tile_row = begin; tile_row < end; tile_row++) {
     size_t rows = smaller(16, w->rows - tile_row * 16);
     for (size_t b = 0; b < blocks; b++) {
-      uint32_t *words = (uint32_t *)(void *)(out->codes + (tile_row * blocks + b) * bytes);
-      uint16_t *scales = out->scales + (tile_row * blocks + b) * 16;
+      uint32_t *to = (uint32_t *)(void *)(out->codes + (tile_row * blocks + b) * bytes);
+      size_t first[16];
       float absmax[16] = {0};
-      for (size_t j = 0; j < 16; j++) {
-        uint32_t pairs[8] = {0};
-        if (j < rows) {
-          size_t first = (tile_row * 16 + j) * w->columns + 64 * b;
-          memcpy(pairs, (const uint8_t *)w->data + first / 2, sizeof pairs);
-          absmax[j] = w->absmax[first >> shift] * unit;
-        }
-        for (size_t g = 0; g < 8; g++) words[16 * g + j] = tile_word(pairs[g]);
+      for (size_t j = 0; j < rows; j++) {
+        first[j] = (tile_row * 16 + j) * w->columns + 64 * b;
+        absmax[j] = w->absmax[first[j] >> shift] * unit;
       }
-      f16_from_f32(absmax, 16, scales);
+      f16_from_f32(absmax, 16, out->scales + (tile_row * blocks + b) * 16);
+      // 16 bytes of LANES rows are transposed as 32-bit words, of 8 columns each.
+      for (size_t j = 0; j < 16; j += LANES) {
+        for (size_t half = 0; half < 2; half++) {
+          const uint8_t *codes[LANES];
+          for (size_t i = 0; i < LANES; i++) {
+            codes[i] =
+                j + i < rows ? (const uint8_t *)w->data + first[j + i] / 2 + 16 * half : zeros;
+          }
+          word words[4];
+          load_words(codes, words);
+          for (size_t k = 0; k < 4; k++) {
+            uint32_t pairs[LANES];
+            memcpy(pairs, &words[k], sizeof pairs);
+            uint32_t *column = to + 16 * (4 * half + k) + j;
+            for (size_t i = 0; i < LANES; i++) column[i] = tile_word(pairs[i]);
+          }
+        }
+      }
     }
   }
 }

@@ -27,13 +27,15 @@ public final class LanguageModel: Sendable {
         checkpoint = try Checkpoints.open(path)
         self.compute = compute
         let files = try TokenizerFiles(checkpoint)
-        tokenizer = try files.tokenizer()
-        chatTemplate = try files.chatTemplate()
-        model = try LlamaModel(checkpoint: checkpoint, on: compute)
-        guard tokenizer.vocabularyCount <= model.configuration.vocabularySize else {
+        // A tokenizer of 50,000 tokens takes one thread as long as tiles of 100 M weights take all.
+        let text = Background { (try files.tokenizer(), try files.chatTemplate()) }
+        let model = Result { [checkpoint] in try LlamaModel(checkpoint: checkpoint, on: compute) }
+        (tokenizer, chatTemplate) = try text.value()
+        self.model = try model.get()
+        guard tokenizer.vocabularyCount <= self.model.configuration.vocabularySize else {
             throw LorikeetError(
                 .mismatch, path, "the tokenizer has more tokens than the embedding has rows",
-                expected: "at most \(model.configuration.vocabularySize)",
+                expected: "at most \(self.model.configuration.vocabularySize)",
                 got: "\(tokenizer.vocabularyCount)")
         }
         endTokens = try Self.endTokens(checkpoint, tokenizer)

@@ -107,6 +107,7 @@ extension LlamaModel {
         let configuration = try ModelConfiguration(
             checkpoint.configuration,
             source: checkpoint.path + (checkpoint is HuggingFaceFolder ? "/config.json" : ""))
+        let memory = TileMemory()
         try self.init(
             configuration,
             reader: LlamaReader(
@@ -114,7 +115,7 @@ extension LlamaModel {
                 weights: { try checkpoint.weights($0, rows: $1, columns: $2) },
                 linear: { name, rows, columns in
                     let stored = try checkpoint.weights(name, rows: rows, columns: columns)
-                    let weight = LinearWeight(stored, on: compute)
+                    let weight = LinearWeight(stored, on: compute, in: memory)
                     if case .tiled = weight { try checkpoint.tensor(name).releasePages() }
                     return weight
                 },
