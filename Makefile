@@ -6,6 +6,7 @@ SHELL := /bin/bash
 packages := libopenblas-dev liblapacke-dev libzstd-dev pkg-config python3-pip
 lint_packages := clang-format
 compare_packages := g++ python3-venv
+swift_sources := Sources Tests Package.swift Benchmarks/Sources Benchmarks/Package.swift
 lorikeet := .build/release/lorikeet
 gguf := models/cache/SmolLM2-135M-Instruct.Q4_1.gguf
 nf4 := models/cache/smollm2-nf4
@@ -40,13 +41,13 @@ $(nf4): $(gguf)
 .PHONY: lint
 lint: ## check the layout of Swift and C
 	@$(call install,$(lint_packages))
-	swift format lint --strict --recursive --parallel Sources Tests Package.swift
-	find Sources Tests -name '*.[ch]' -not -name shim.h -print0 | xargs -0 clang-format --dry-run -Werror
+	swift format lint --strict --recursive --parallel $(swift_sources)
+	find Sources Tests Benchmarks/Sources -name '*.[ch]' -not -name shim.h -print0 | xargs -0 clang-format --dry-run -Werror
 
 .PHONY: format
 format: ## lay out Swift and C as lint wants them
-	swift format --in-place --recursive --parallel Sources Tests Package.swift
-	find Sources Tests -name '*.[ch]' -not -name shim.h -print0 | xargs -0 clang-format -i
+	swift format --in-place --recursive --parallel $(swift_sources)
+	find Sources Tests Benchmarks/Sources -name '*.[ch]' -not -name shim.h -print0 | xargs -0 clang-format -i
 
 .PHONY: neon
 neon: ## check the Arm kernels against the scalar ones, in qemu-user on another processor
@@ -55,6 +56,10 @@ neon: ## check the Arm kernels against the scalar ones, in qemu-user on another 
 .PHONY: interop
 interop: models ## check against transformers, bitsandbytes and PEFT, installed into .venv from PyPI
 	Tests/interop/run
+
+.PHONY: bench
+bench: models build ## measure kernels beside this machine's ceilings, and the verbs on the default model
+	Benchmarks/run
 
 .PHONY: compare
 compare: models ## measure beside llama.cpp and PyTorch, installed into .venv-compare, into docs/benchmarks.md

@@ -85,8 +85,9 @@ private struct Pages {
         base = mapped
         let offset = Int(bitPattern: base) & (Self.huge - 1)
         start = base + (offset == 0 ? 0 : Self.huge - offset)
-        // Advice: where the system does not follow it, pages are small.
-        madvise(start, bytes, MADV_HUGEPAGE)
+        // The rest, which would not fill a huge page, stays in small ones. Advice: where the system does
+        // not follow it, all are small.
+        madvise(start, bytes / Self.huge * Self.huge, MADV_HUGEPAGE)
     }
 
     func release() { munmap(base, length) }

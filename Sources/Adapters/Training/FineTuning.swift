@@ -78,16 +78,17 @@ public struct FineTuning: Sendable {
         let trainer = try Trainer(rows.rows, options: options.training)
         let adapter = try start(over: model)
         let longest = rows.rows.map(\.inputIDs.count).max() ?? 0
-        let pass = TrainingPass(
-            model: model.model, compute: model.compute,
-            maximumTokens: options.training.batchSize * longest,
-            recomputesBlocks: options.recomputesBlocks)
 
         let name = (output as NSString).lastPathComponent
         var report: Report?
         try AtomicOutput.folder(at: output, replace: replace) { folder in
+            // The pass goes with the call, for its activations would add to what packing takes.
             let run = try trainer.run(
-                pass, adapter: adapter, compute: model.compute,
+                TrainingPass(
+                    model: model.model, compute: model.compute,
+                    maximumTokens: options.training.batchSize * longest,
+                    recomputesBlocks: options.recomputesBlocks),
+                adapter: adapter, compute: model.compute,
                 metrics: MetricsWriter(path: folder + "/metrics.jsonl"), progress: progress)
             try Adapters.writePeftFiles(
                 into: folder, configuration: configuration(model), deltas: adapter.deltas)
