@@ -8,10 +8,16 @@ public enum LinearWeight: Sendable {
     case tiled(TiledMatrix)
 
     /// The form for the precision of `compute`: tiles, unless it is fp32 or they do not fit.
+    ///
+    /// Weights that are not quantized are rounded to 8 bits for tiles: `roundsFloats` says whether they may
+    /// be. An output projection loses nothing that shows; all layers of a model together do.
     public init(
-        _ matrix: WeightMatrix, on compute: Compute, in memory: TileMemory = TileMemory()
+        _ matrix: WeightMatrix, roundsFloats: Bool = false, on compute: Compute,
+        in memory: TileMemory = TileMemory()
     ) {
-        let isTiled = compute.precision != .fp32 && TiledMatrix.fits(matrix)
+        let isTiled =
+            compute.precision != .fp32 && TiledMatrix.fits(matrix)
+            && (matrix.isQuantized || roundsFloats)
         self = isTiled ? .tiled(TiledMatrix(matrix, on: compute, in: memory)) : .stored(matrix)
     }
 

@@ -20,8 +20,8 @@ struct CommonOptions: ParsableArguments {
     }
 
     /// The kernels and threads that the command computes on.
-    func compute(_ precision: PrecisionOptions) -> Compute {
-        Compute(threads: threads, precision: precision.precision)
+    func compute(_ precision: PrecisionOptions, unlessGiven usual: Precision = .int16) -> Compute {
+        Compute(threads: threads, precision: precision.precision ?? usual)
     }
 
     /// The same for commands that run no model.
@@ -31,8 +31,11 @@ struct CommonOptions: ParsableArguments {
 /// What commands take that run a model.
 struct PrecisionOptions: ParsableArguments {
     @Option(
-        help: "Arithmetic of the products with weights: int16, fp32 (exact) or int8 (fastest).")
-    var precision = Precision.int16
+        help: """
+            Arithmetic of the products with weights: int16 (the default, but for logits), fp32 (exact) or \
+            int8 (fastest).
+            """)
+    var precision: Precision?
 }
 
 extension Precision: ExpressibleByArgument {}

@@ -7,7 +7,10 @@ import LorikeetRuntime
 struct Logits: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Write a model's logits for a sequence of tokens as a safetensors file.",
-        discussion: "The file holds one fp32 tensor `logits` [tokens, vocabulary].")
+        discussion: """
+            The file holds one fp32 tensor `logits` [tokens, vocabulary], computed in fp32 unless --precision says \
+            otherwise.
+            """)
 
     @OptionGroup var model: ModelOptions
 
@@ -30,7 +33,8 @@ struct Logits: ParsableCommand {
         try AtomicOutput.requireAbsent(output, unless: outputOptions.force)
         // Ids come in and logits go out: a folder without a tokenizer will do.
         let checkpoint = try Checkpoints.open(model.model)
-        let compute = self.model.compute(common)
+        // Whoever asks for logits compares them.
+        let compute = self.model.compute(common, unlessGiven: .fp32)
         let model = try LlamaModel(checkpoint: checkpoint, on: compute)
         let adapter = try Adapters.sum(
             self.model.adapter, for: model.configuration, of: checkpoint)

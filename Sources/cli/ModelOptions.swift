@@ -15,7 +15,9 @@ struct ModelOptions: ParsableArguments {
     @OptionGroup var precision: PrecisionOptions
 
     /// What the command computes on.
-    func compute(_ common: CommonOptions) -> Compute { common.compute(precision) }
+    func compute(_ common: CommonOptions, unlessGiven usual: Precision = .int16) -> Compute {
+        common.compute(precision, unlessGiven: usual)
+    }
 
     /// Maps the model and loads the adapters over it.
     func load(_ common: CommonOptions) throws -> (LanguageModel, (any LowRankDeltas)?) {

@@ -64,6 +64,33 @@ struct GoldenRunTests {
                 + "\(steps.last?.seconds ?? 0) s")
     }
 
+    // What integer products change of a run: their gradients are within a hundredth of fp32's, in norm.
+    @Test(arguments: [MethodName.lora, .reflora])
+    func `in 16 bits a run ends where it does in fp32`(method: MethodName) throws {
+        let compute = Compute(precision: .int16)
+        let model = try LlamaModel(
+            checkpoint: Checkpoints.open(#require(GoldenRun.base).path), on: compute)
+        let pass = TrainingPass(
+            model: model, compute: compute, maximumTokens: 4 * 64, recomputesBlocks: false)
+        let adapter = adapter(method)
+        let steps = try golden.run(method, model: pass, adapter: adapter, compute: compute) { _ in
+            .proceed
+        }
+        let record = try golden.record(method)
+        let recorded = try #require(record["steps"]?.array)
+        let worst = zip(steps, recorded).map { step, record in
+            abs(step.loss / (record["loss"]?.double ?? .nan) - 1)
+        }
+        let final = try pass.evaluate(Array(golden.rows[..<4]), adapter: adapter)
+        let recordedFinal = try #require(record["final_eval_loss_rows0_3"]?.double)
+        let difference = abs(final.loss / Double(final.targets) / recordedFinal - 1)
+        print(
+            "\(method.rawValue), int16: largest relative difference of a loss \(worst.max() ?? .nan), of the "
+                + "final loss \(difference), \(steps.last?.seconds ?? 0) s")
+        #expect(worst.allSatisfy { $0 < 1e-2 })
+        #expect(difference < 1e-2)
+    }
+
     @Test func `gradients and factors of LoRA's first steps are the recorded ones`() throws {
         let tensors = try GoldenFile(
             golden.folder.appendingPathComponent("train_lora_step_tensors.safetensors"))

@@ -24,7 +24,7 @@ public final class LlamaModel: Sendable {
         }
         norm = try reader.norm("model.norm")
         let outputName = configuration.tiesEmbeddings ? "model.embed_tokens" : "lm_head"
-        output = try reader.linear("\(outputName).weight", V, C)
+        output = try reader.linear("\(outputName).weight", V, C, true)
     }
 
     /// Bytes of all the linear layers' weights, the output projection's among them: what a decoded
@@ -66,8 +66,9 @@ public final class LlamaModel: Sendable {
 package struct LlamaReader {
     /// The matrix of this name with this many rows and columns.
     let weights: (_ name: String, _ rows: Int, _ columns: Int) throws -> WeightMatrix
-    /// The same, in the form that a linear layer's products read.
-    let linear: (_ name: String, _ rows: Int, _ columns: Int) throws -> LinearWeight
+    /// The same, in the form that a linear layer's products read; `isOutput` for the output projection.
+    let linear:
+        (_ name: String, _ rows: Int, _ columns: Int, _ isOutput: Bool) throws -> LinearWeight
     /// The vector of this name with this many elements.
     let vector: (_ name: String, _ count: Int) throws -> Buffer<Float>
     private let configuration: ModelConfiguration
@@ -76,18 +77,21 @@ package struct LlamaReader {
     package init(
         _ configuration: ModelConfiguration,
         weights: @escaping (_ name: String, _ rows: Int, _ columns: Int) throws -> WeightMatrix,
-        linear: ((_ name: String, _ rows: Int, _ columns: Int) throws -> LinearWeight)? = nil,
+        linear: (
+            (_ name: String, _ rows: Int, _ columns: Int, _ isOutput: Bool) throws -> LinearWeight
+        )? = nil,
         vector: @escaping (_ name: String, _ count: Int) throws -> Buffer<Float>
     ) {
         self.configuration = configuration
         self.weights = weights
-        self.linear = linear ?? { .stored(try weights($0, $1, $2)) }
+        self.linear =
+            linear ?? { name, rows, columns, _ in .stored(try weights(name, rows, columns)) }
         self.vector = vector
     }
 
     func linear(_ layer: Int, _ module: LinearModule, rows: Int, columns: Int) throws -> Linear {
         let path = ModulePath(layer: layer, module: module)
-        return Linear(weight: try linear("\(path).weight", rows, columns))
+        return Linear(weight: try linear("\(path).weight", rows, columns, false))
     }
 
     func norm(_ name: String) throws -> RMSNorm {
@@ -113,9 +117,11 @@ extension LlamaModel {
             reader: LlamaReader(
                 configuration,
                 weights: { try checkpoint.weights($0, rows: $1, columns: $2) },
-                linear: { name, rows, columns in
+                linear: { name, rows, columns, isOutput in
                     let stored = try checkpoint.weights(name, rows: rows, columns: columns)
-                    let weight = LinearWeight(stored, on: compute, in: memory)
+                    let weight = LinearWeight(
+                        stored, roundsFloats: isOutput || compute.precision == .int8, on: compute,
+                        in: memory)
                     if case .tiled = weight { try checkpoint.tensor(name).releasePages() }
                     return weight
                 },
