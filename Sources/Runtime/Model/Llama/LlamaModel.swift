@@ -120,7 +120,7 @@ extension LlamaModel {
                 linear: { name, rows, columns, isOutput in
                     let stored = try checkpoint.weights(name, rows: rows, columns: columns)
                     let weight = LinearWeight(
-                        stored, roundsFloats: isOutput || compute.precision == .int8, on: compute,
+                        stored, roundsFloats: isOutput, on: compute,
                         in: memory)
                     if case .tiled = weight { try checkpoint.tensor(name).releasePages() }
                     return weight
