@@ -8,7 +8,8 @@
 //   codebook_4bit       16 values in registers, and look-ups
 //   word                LANES 32-bit words, each 8 codes
 //   dot_table, dot_32   32 weights times x, whose even and odd elements are parted in runs of RUN
-//   boundaries          of the quantizer, interval_codes of what is between them, and quantize_32
+//   v_max_magnitude     of the bits of |x|, so that NaN is the largest, and v_largest_magnitude
+//   boundaries          of the quantizer, interval_codes of what is between them, and quantize_64
 //
 // and after it the table. Everything is static: the compiler sees one file per ISA.
 #pragma once
@@ -125,8 +126,9 @@ INLINE float largest_magnitude(const float *x, size_t n) {
 static void quantize(const float *x, size_t n, size_t block_size, const float *midpoints,
                      const uint8_t *order, uint8_t *packed, float *absmax) {
   // The scales of a few blocks come first: one after the other they would wait for the latency of
-  // the maximum and the division. BATCH floats stay in the first-level cache meanwhile.
-  enum { BATCH = 4096, SMALLEST_BLOCK = 64 };
+  // the maximum and the division. BATCH floats stay in the first-level cache, and while they are
+  // quantized, the next ones are fetched: the processor would not, between two passes.
+  enum { BATCH = 2048, SMALLEST_BLOCK = 64 };
   float reciprocals[BATCH / SMALLEST_BLOCK];
   size_t batch = block_size < BATCH ? BATCH / block_size : 1, whole = n / block_size;
   boundaries b = load_boundaries(midpoints);
@@ -150,6 +152,7 @@ static void quantize(const float *x, size_t n, size_t block_size, const float *m
       }
       vec reciprocal = v_set(reciprocals[i - first]);
       for (size_t k = 0; k < block_size; k += 64) {
+        for (int line = 0; line < 4; line++) __builtin_prefetch(block + k + BATCH + 16 * line);
         quantize_64(b, codes, block + k, reciprocal, out + k / 2);
       }
     }

@@ -227,7 +227,7 @@ V boundaries load_boundaries(const float *m) {
                       _mm256_setr_ps(m[0], m[2], m[4], m[6], m[8], m[10], m[12], m[14])};
 }
 
-// How many boundaries are below s, all for NaN; s need not be clamped, for they are within (-1, 1).
+// How many boundaries are below s, which need not be clamped, for they are within (-1, 1).
 V __m256i intervals(boundaries b, vec s) {
   __m256i node = _mm256_set1_epi32(1);
 #pragma clang loop unroll(full)
@@ -261,6 +261,7 @@ V void quantize_32(boundaries b, interval_codes order, const float *x, vec recip
   _mm_storeu_si128((void *)packed, out);
 }
 
+// 64 weights times `reciprocal` as 32 bytes of codes.
 V void quantize_64(boundaries b, interval_codes order, const float *x, vec reciprocal,
                    uint8_t *packed) {
   quantize_32(b, order, x, reciprocal, packed);

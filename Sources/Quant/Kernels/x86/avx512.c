@@ -39,7 +39,8 @@ V vec v_max_magnitude(vec top, vec x) {
       _mm512_max_epu32(_mm512_castps_si512(top), _mm512_castps_si512(v_abs(x))));
 }
 V float v_largest_magnitude(vec top) {
-  return _mm512_cvtss_f32(_mm512_castsi512_ps(_mm512_set1_epi32((int)_mm512_reduce_max_epu32(_mm512_castps_si512(top)))));
+  uint32_t bits = _mm512_reduce_max_epu32(_mm512_castps_si512(top));
+  return _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128((int)bits)));
 }
 V float v_sum(vec v) { return _mm512_reduce_add_ps(v); }
 V float v_maximum(vec v) { return _mm512_reduce_max_ps(v); }
@@ -160,8 +161,8 @@ V vec dot_32(dot_table table, const uint8_t *codes, const float *x) {
 // The cell is a monotone function of s, so whatever lies in a lower one is below s, whatever in a
 // higher one is not, and where the cells end does not matter; only the comparisons decide.
 typedef struct {
-  __m512 ascending;   // the boundaries, and infinity
-  __m512i below[2];   // of cells 0 ..< 16 and 16 ..< 32
+  __m512 ascending;  // the boundaries, and infinity
+  __m512i below[2];  // of cells 0 ..< 16 and 16 ..< 32
   int most_in_a_cell;
 } boundaries;
 
@@ -212,13 +213,14 @@ V void quantize_64(boundaries b, interval_codes order, const float *x, vec recip
       below[j] = _mm512_mask_sub_epi32(below[j], passed, below[j], _mm512_set1_epi32(-1));
     }
   }
-  // Packing interleaves the quarters: word i of quarter q of `pairs` is pair 8 (i / 2) + 2 q + i % 2
-  // of the 32.
+  // Packing interleaves the quarters: word i of quarter q of `pairs` is pair 8 (i / 2) + 2 q + i %
+  // 2 of the 32.
   __m512i bytes = _mm512_packus_epi16(_mm512_packus_epi32(below[0], below[1]),
                                       _mm512_packus_epi32(below[2], below[3]));
   __m512i codes = _mm512_shuffle_epi8(order, bytes);
   __m512i pairs = _mm512_maddubs_epi16(codes, _mm512_set1_epi16(0x0110));  // even * 16 + odd
-  __m256i places = _mm256_setr_epi8(0, 2, 16, 18, 32, 34, 48, 50, 4, 6, 20, 22, 36, 38, 52, 54, 8, 10, 24, 26, 40, 42, 56, 58, 12, 14, 28, 30, 44, 46, 60, 62);
+  __m256i places = _mm256_setr_epi8(0, 2, 16, 18, 32, 34, 48, 50, 4, 6, 20, 22, 36, 38, 52, 54, 8,
+                                    10, 24, 26, 40, 42, 56, 58, 12, 14, 28, 30, 44, 46, 60, 62);
   __m512i out = _mm512_permutexvar_epi8(_mm512_castsi256_si512(places), pairs);
   _mm256_storeu_si256((void *)packed, _mm512_castsi512_si256(out));
 }
