@@ -42,17 +42,64 @@ public struct QuantizedTensor: Sendable {
     ) {
         let count = shape.reduce(1, *)
         precondition(weights.count == count, "\(weights.count) weights for \(shape)")
-        let blockSize = configuration.blockSize
-        let packed = Buffer<UInt8>((count + 1) / 2)
-        let absmax = Buffer<Float>((count + blockSize - 1) / blockSize)
-        let format = configuration.format
-        if let x = weights.baseAddress {
-            compute.pool.split(count, by: blockSize) { _, begin, end in
-                compute.kernels.quantize(
-                    x + begin, end - begin, blockSize, format.midpoints.pointer,
-                    format.order.pointer, packed.pointer + begin / 2,
-                    absmax.pointer + begin / blockSize)
+        self.init(count, shape, configuration, on: compute, alongside: {}) { begin, _, _ in
+            weights.baseAddress.map { $0 + begin }
+        }
+    }
+
+    /// Quantizes a matrix of floats of any type, as if it were converted to fp32 before.
+    ///
+    /// It is converted in pieces that stay in the cache.
+    ///
+    /// - Parameters:
+    ///   - weights: the matrix.
+    ///   - configuration: the format.
+    ///   - compute: what to run on.
+    ///   - alongside: called once, by one of the threads, while the others begin.
+    public init(
+        quantizing weights: WeightMatrix,
+        configuration: QuantizationConfiguration = QuantizationConfiguration(),
+        on compute: Compute, alongside: () -> Void = {}
+    ) {
+        precondition(!weights.isQuantized, "4-bit weights are quantized already")
+        let count = weights.rows * weights.columns
+        let shape = [weights.rows, weights.columns]
+        self.init(count, shape, configuration, on: compute, alongside: alongside) {
+            begin, count, scratch in
+            if weights.raw.type == QUANT_F32 {
+                return weights.raw.data.assumingMemoryBound(to: Float.self) + begin
             }
+            withUnsafePointer(to: weights.raw) {
+                compute.kernels.dequantize_f32($0, begin, count, scratch)
+            }
+            return UnsafePointer(scratch)
+        }
+    }
+
+    /// Weights that a thread quantizes at once: whole blocks, 256 KiB of fp32 in its scratch, which
+    /// the second-level cache holds.
+    private static let pieceCount = 65_536
+
+    /// - Parameter piece: `count` weights from `begin` on as fp32, in place or in the scratch.
+    private init(
+        _ count: Int, _ shape: [Int], _ configuration: QuantizationConfiguration,
+        on compute: Compute, alongside: () -> Void,
+        piece: (_ begin: Int, _ count: Int, _ scratch: UnsafeMutablePointer<Float>) ->
+            UnsafePointer<Float>?
+    ) {
+        let blockSize = configuration.blockSize
+        let packed = Buffer<UInt8>(uninitialized: (count + 1) / 2)
+        let absmax = Buffer<Float>(uninitialized: (count + blockSize - 1) / blockSize)
+        let format = configuration.format
+        let pieces = (count + Self.pieceCount - 1) / Self.pieceCount
+        compute.pool.run(pieces: 1 + pieces) { thread, index in
+            guard index > 0 else { return alongside() }
+            let begin = (index - 1) * Self.pieceCount
+            let count = min(Self.pieceCount, count - begin)
+            guard let x = piece(begin, count, compute.scratch(thread)) else { return }
+            compute.kernels.quantize(
+                x, count, blockSize, format.midpoints.pointer, format.order.pointer,
+                packed.pointer + begin / 2, absmax.pointer + begin / blockSize)
         }
         self.shape = shape
         self.configuration = configuration

@@ -8,7 +8,8 @@
 //   codebook_4bit       16 values in registers, and look-ups
 //   word                LANES 32-bit words, each 8 codes
 //   dot_table, dot_32   32 weights times x, whose even and odd elements are parted in runs of RUN
-//   boundaries          of the quantizer, interval_codes of what is between them, and quantize_32
+//   v_max_magnitude     of the bits of |x|, so that NaN is the largest, and v_largest_magnitude
+//   boundaries          of the quantizer, interval_codes of what is between them, and quantize_64
 //
 // and after it the table. Everything is static: the compiler sees one file per ISA.
 #pragma once
@@ -115,30 +116,52 @@ static void dequantize_bf16(const quant_matrix *w, size_t first, size_t count, u
 
 // --- Quantization ---
 
+// The largest magnitude; not finite if one is not.
+INLINE float largest_magnitude(const float *x, size_t n) {
+  vec top = v_zero();
+  for (size_t i = 0; i < n; i += LANES) top = v_max_magnitude(top, v_load(x + i));
+  return v_largest_magnitude(top);
+}
+
 static void quantize(const float *x, size_t n, size_t block_size, const float *midpoints,
                      const uint8_t *order, uint8_t *packed, float *absmax) {
+  // The scales of a few blocks come first: one after the other they would wait for the latency of
+  // the maximum and the division. BATCH floats stay in the first-level cache, and while they are
+  // quantized, the next ones are fetched: the processor would not, between two passes.
+  enum { BATCH = 2048, SMALLEST_BLOCK = 64 };
+  float reciprocals[BATCH / SMALLEST_BLOCK];
+  size_t batch = block_size < BATCH ? BATCH / block_size : 1, whole = n / block_size;
   boundaries b = load_boundaries(midpoints);
   interval_codes codes = load_codes(order);
-  size_t begin = 0;
-  for (; begin + block_size <= n; begin += block_size) {
-    const float *block = x + begin;
-    vec top = v_zero(), sum = v_zero();
-    for (size_t i = 0; i < block_size; i += LANES) {
-      vec magnitude = v_abs(v_load(block + i));
-      top = v_max(top, magnitude);
-      sum = v_add(sum, magnitude);  // NaN if one is; magnitudes cannot cancel
+  for (size_t first = 0; first < whole; first += batch) {
+    size_t end = smaller(first + batch, whole);
+    for (size_t i = first; i < end; i++) {
+      absmax[i] = largest_magnitude(x + i * block_size, block_size);
     }
-    float largest = v_any_nan(sum) ? NAN : v_maximum(top);
-    absmax[begin / block_size] = largest;
-    vec reciprocal = v_set(1 / (largest < 1e-38f ? 1e-38f : largest));
-    for (size_t i = 0; i < block_size; i += 32) {
-      quantize_32(b, codes, block + i, reciprocal, packed + (begin + i) / 2);
+    for (size_t i = first; i < end; i++) {
+      reciprocals[i - first] = 1 / (absmax[i] < 1e-38f ? 1e-38f : absmax[i]);
+    }
+    for (size_t i = first; i < end; i++) {
+      const float *block = x + i * block_size;
+      uint8_t *out = packed + i * block_size / 2;
+      if (!(absmax[i] < INFINITY)) {
+        // quantize_64 takes finite numbers, and such blocks need not be fast.
+        quant_kernels_scalar.quantize(block, block_size, block_size, midpoints, order, out,
+                                      absmax + i);
+        continue;
+      }
+      vec reciprocal = v_set(reciprocals[i - first]);
+      for (size_t k = 0; k < block_size; k += 64) {
+        for (int line = 0; line < 4; line++) __builtin_prefetch(block + k + BATCH + 16 * line);
+        quantize_64(b, codes, block + k, reciprocal, out + k / 2);
+      }
     }
   }
+  size_t begin = whole * block_size;
   if (begin < n) {
     // A short block has rules of its own, and there is one in a tensor at most.
     quant_kernels_scalar.quantize(x + begin, n - begin, block_size, midpoints, order,
-                                  packed + begin / 2, absmax + begin / block_size);
+                                  packed + begin / 2, absmax + whole);
   }
 }
 

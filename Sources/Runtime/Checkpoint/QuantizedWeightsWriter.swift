@@ -3,12 +3,13 @@ import OrderedCollections
 import QuantKernels
 
 /// Writes the tensors of a quantized checkpoint, in one file or in shards, one tensor at a time.
+///
+/// A quantized tensor is written while the next one is quantized: one thread fills the system's buffers,
+/// and the disk reads and writes without a pause.
 final class QuantizedWeightsWriter {
     private let plan: QuantizationPlan
     private let source: any Checkpoint
     private let compute: Compute
-    /// One source tensor as fp32; grows to the largest that passes through it.
-    private var scratch = Buffer<Float>(0)
     /// Bytes of the files written.
     private(set) var fileBytes = 0
 
@@ -38,14 +39,41 @@ final class QuantizedWeightsWriter {
                 variable: Dictionary(
                     uniqueKeysWithValues: variable.map { ($0, Self.quantStateLimit) })
             ) { file in
-                for (item, parts) in shard {
-                    tensorBytes += try write(item, to: file)
-                    for tensor in parts.tensors { weightMap[tensor.name] = .string(name) }
-                    if let quantState = parts.quantState { weightMap[quantState] = .string(name) }
+                func finish(_ item: QuantizationPlan.Item, bytes: Int) {
+                    tensorBytes += bytes
                     done += 1
                     progress(
                         QuantizeProgress(tensors: done, total: items.count, name: item.name))
                 }
+                var quantized: (item: QuantizationPlan.Item, tensor: QuantizedTensor)?
+                func writeQuantized() throws {
+                    guard let (item, tensor) = quantized else { return }
+                    quantized = nil
+                    finish(item, bytes: try write(tensor, of: item, to: file))
+                }
+                for (item, parts) in shard {
+                    for tensor in parts.tensors { weightMap[tensor.name] = .string(name) }
+                    if let quantState = parts.quantState { weightMap[quantState] = .string(name) }
+                    if item.isQuantized {
+                        let last = quantized
+                        var written = Result<Int, any Error>.success(0)
+                        quantized = (
+                            item,
+                            try quantize(item) {
+                                guard let last else { return }
+                                written = Result {
+                                    try self.write(last.tensor, of: last.item, to: file)
+                                }
+                            }
+                        )
+                        if let last { finish(last.item, bytes: try written.get()) }
+                    } else {
+                        try writeQuantized()
+                        finish(item, bytes: try writeFloats(item, to: file))
+                    }
+                    try source.tensor(item.name).releasePages()
+                }
+                try writeQuantized()
             }
             fileBytes += try MappedFile(path: path).bytes.count
         }
@@ -127,13 +155,19 @@ final class QuantizedWeightsWriter {
         return "model-\(digits(index + 1))-of-\(digits(count)).safetensors"
     }
 
+    private func quantize(
+        _ item: QuantizationPlan.Item, alongside: () -> Void
+    ) throws -> QuantizedTensor {
+        let weights = try source.weights(item.name, rows: item.shape[0], columns: item.shape[1])
+        return QuantizedTensor(
+            quantizing: weights, configuration: plan.options.configuration, on: compute,
+            alongside: alongside)
+    }
+
     /// Writes all parts of one tensor; returns their bytes.
-    private func write(_ item: QuantizationPlan.Item, to file: SafetensorsWriter) throws -> Int {
-        if !item.isQuantized { return try writeFloats(item, to: file) }
-        try readFloats(item)
-        let tensor = QuantizedTensor(
-            quantizing: UnsafeBufferPointer(start: scratch.pointer, count: item.count),
-            shape: item.shape, configuration: plan.options.configuration, on: compute)
+    private func write(
+        _ tensor: QuantizedTensor, of item: QuantizationPlan.Item, to file: SafetensorsWriter
+    ) throws -> Int {
         var state = QuantState(
             configuration: tensor.configuration, dtype: plan.dtypeName, shape: item.shape,
             nestedOffset: 0)
@@ -168,23 +202,40 @@ final class QuantizedWeightsWriter {
             try file.write(stored.bytes, as: item.name)
             return stored.bytes.count
         }
-        try readFloats(item)
         if plan.dtype == .f32 {
-            let floats = UnsafeBufferPointer(start: scratch.pointer, count: item.count)
-            try file.write(UnsafeRawBufferPointer(floats), as: item.name)
+            try file.write(floats(item), as: item.name)
             return item.count * 4
         }
-        let halves = Buffer<UInt16>(item.count)
-        let kernels = compute.kernels
-        let convert = plan.dtype == .f16 ? kernels.f16_from_f32 : kernels.bf16_from_f32
-        convert?(scratch.pointer, item.count, halves.pointer)
-        try file.write(halves, as: item.name)
+        try file.write(halves(item), as: item.name)
         return item.count * 2
     }
 
-    private func readFloats(_ item: QuantizationPlan.Item) throws {
-        if scratch.count < item.count { scratch = Buffer(item.count) }
-        try source.floats(item.name, into: scratch.pointer)
+    private func floats(_ item: QuantizationPlan.Item) throws -> Buffer<Float> {
+        let floats = Buffer<Float>(uninitialized: item.count)
+        try source.floats(item.name, into: floats.pointer)
+        return floats
+    }
+
+    /// The tensor in the plan's 16-bit type, a large one by way of no fp32 copy.
+    private func halves(_ item: QuantizationPlan.Item) throws -> Buffer<UInt16> {
+        let weights =
+            item.shape.count == 2 && item.count > 0
+            ? try source.weights(item.name, rows: item.shape[0], columns: item.shape[1])
+            : WeightMatrix(floats: try floats(item), rows: 1, columns: item.count)
+        let halves = Buffer<UInt16>(uninitialized: item.count)
+        let kernels = compute.kernels
+        let convert = plan.dtype == .f16 ? kernels.f16_from_f32 : kernels.bf16_from_f32
+        let piece = 65_536
+        compute.pool.run(pieces: (item.count + piece - 1) / piece) { thread, index in
+            let begin = index * piece
+            let count = min(piece, item.count - begin)
+            let floats = compute.scratch(thread)
+            withUnsafePointer(to: weights.raw) {
+                kernels.dequantize_f32($0, begin, count, floats)
+            }
+            convert?(floats, count, halves.pointer + begin)
+        }
+        return halves
     }
 
     /// NaN or infinity in a weight leaves a scale, and so their mean, not finite.

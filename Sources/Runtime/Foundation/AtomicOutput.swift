@@ -82,8 +82,9 @@ public enum AtomicOutput {
     }
 
     private static func syncFolder(containing path: String) {
-        let folder = (path as NSString).deletingLastPathComponent
-        let descriptor = open(folder.isEmpty ? "." : folder, O_RDONLY | O_DIRECTORY)
+        // Not NSString's deletingLastPathComponent, which traps for a name of one letter.
+        let folder = path.lastIndex(of: "/").map { path[...$0] } ?? "."
+        let descriptor = open(String(folder), O_RDONLY | O_DIRECTORY)
         guard descriptor >= 0 else { return }
         fsync(descriptor)
         close(descriptor)
@@ -132,6 +133,12 @@ public final class OutputFile {
                 throw OutputFile.failure(place, "cannot write")
             }
             done += written
+        }
+        // Large writes go to the disk from now on, not when the file is finished. Advice: its failure
+        // is that of `finish`.
+        if bytes.count >= 1 << 20 {
+            sync_file_range(
+                descriptor, off_t(offset), off_t(bytes.count), UInt32(SYNC_FILE_RANGE_WRITE))
         }
     }
 

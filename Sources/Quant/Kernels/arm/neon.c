@@ -27,6 +27,14 @@ V vec v_div(vec a, vec b) { return vdivq_f32(a, b); }
 // The number where one of them is NaN, as fmaxf has it.
 V vec v_max(vec a, vec b) { return vmaxnmq_f32(a, b); }
 V vec v_abs(vec a) { return vabsq_f32(a); }
+V vec v_max_magnitude(vec top, vec x) {
+  return vreinterpretq_f32_u32(
+      vmaxq_u32(vreinterpretq_u32_f32(top), vreinterpretq_u32_f32(v_abs(x))));
+}
+V float v_largest_magnitude(vec top) {
+  return vgetq_lane_f32(vreinterpretq_f32_u32(vdupq_n_u32(vmaxvq_u32(vreinterpretq_u32_f32(top)))),
+                        0);
+}
 V int v_any_nan(vec a) { return vminvq_u32(vceqq_f32(a, a)) == 0; }
 V vec v_fma(vec a, vec b, vec c) { return vfmaq_f32(c, a, b); }
 V float v_sum(vec v) { return vaddvq_f32(v); }
@@ -181,7 +189,7 @@ V boundaries load_boundaries(const float *m) {
   return load_codebook(tree);
 }
 
-// How many boundaries are below s, all for NaN; s need not be clamped, for they are within (-1, 1).
+// How many boundaries are below s, which need not be clamped, for they are within (-1, 1).
 V uint32x4_t intervals(boundaries b, vec s) {
   uint32x4_t node = vdupq_n_u32(1);
 #pragma clang loop unroll(full)
@@ -214,6 +222,13 @@ V void quantize_32(boundaries b, interval_codes order, const float *x, vec recip
   }
   uint8x16_t even = vuzp1q_u8(codes[0], codes[1]), odd = vuzp2q_u8(codes[0], codes[1]);
   vst1q_u8(packed, vorrq_u8(vshlq_n_u8(even, 4), odd));
+}
+
+// 64 weights times `reciprocal` as 32 bytes of codes.
+V void quantize_64(boundaries b, interval_codes order, const float *x, vec reciprocal,
+                   uint8_t *packed) {
+  quantize_32(b, order, x, reciprocal, packed);
+  quantize_32(b, order, x + 32, reciprocal, packed + 16);
 }
 
 // --- Products of integers ---

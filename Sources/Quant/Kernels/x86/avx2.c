@@ -29,6 +29,17 @@ V vec v_div(vec a, vec b) { return _mm256_div_ps(a, b); }
 V vec v_max(vec a, vec b) { return _mm256_max_ps(a, b); }
 V vec v_abs(vec a) { return _mm256_andnot_ps(v_set(-0.0f), a); }
 V int v_any_nan(vec a) { return _mm256_movemask_ps(_mm256_cmp_ps(a, a, _CMP_UNORD_Q)) != 0; }
+V vec v_max_magnitude(vec top, vec x) {
+  return _mm256_castsi256_ps(
+      _mm256_max_epu32(_mm256_castps_si256(top), _mm256_castps_si256(v_abs(x))));
+}
+V float v_largest_magnitude(vec top) {
+  __m256i bits = _mm256_castps_si256(top);
+  __m128i a = _mm_max_epu32(_mm256_castsi256_si128(bits), _mm256_extracti128_si256(bits, 1));
+  a = _mm_max_epu32(a, _mm_shuffle_epi32(a, 0x4e));
+  a = _mm_max_epu32(a, _mm_shuffle_epi32(a, 0xb1));
+  return _mm_cvtss_f32(_mm_castsi128_ps(a));
+}
 V vec v_fma(vec a, vec b, vec c) { return _mm256_fmadd_ps(a, b, c); }
 
 // The first `count` < LANES lanes.
@@ -216,7 +227,7 @@ V boundaries load_boundaries(const float *m) {
                       _mm256_setr_ps(m[0], m[2], m[4], m[6], m[8], m[10], m[12], m[14])};
 }
 
-// How many boundaries are below s, all for NaN; s need not be clamped, for they are within (-1, 1).
+// How many boundaries are below s, which need not be clamped, for they are within (-1, 1).
 V __m256i intervals(boundaries b, vec s) {
   __m256i node = _mm256_set1_epi32(1);
 #pragma clang loop unroll(full)
@@ -248,6 +259,13 @@ V void quantize_32(boundaries b, interval_codes order, const float *x, vec recip
   __m256i pairs = _mm256_maddubs_epi16(codes, _mm256_set1_epi16(0x0110));  // even * 16 + odd
   __m128i out = _mm_packus_epi16(_mm256_castsi256_si128(pairs), _mm256_extracti128_si256(pairs, 1));
   _mm_storeu_si128((void *)packed, out);
+}
+
+// 64 weights times `reciprocal` as 32 bytes of codes.
+V void quantize_64(boundaries b, interval_codes order, const float *x, vec reciprocal,
+                   uint8_t *packed) {
+  quantize_32(b, order, x, reciprocal, packed);
+  quantize_32(b, order, x + 32, reciprocal, packed + 16);
 }
 
 #include "../vector_kernels.h"

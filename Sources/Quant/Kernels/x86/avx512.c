@@ -34,6 +34,14 @@ V vec v_max(vec a, vec b) { return _mm512_max_ps(a, b); }
 V vec v_abs(vec a) { return _mm512_abs_ps(a); }
 V int v_any_nan(vec a) { return _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q) != 0; }
 V vec v_fma(vec a, vec b, vec c) { return _mm512_fmadd_ps(a, b, c); }
+V vec v_max_magnitude(vec top, vec x) {
+  return _mm512_castsi512_ps(
+      _mm512_max_epu32(_mm512_castps_si512(top), _mm512_castps_si512(v_abs(x))));
+}
+V float v_largest_magnitude(vec top) {
+  uint32_t bits = _mm512_reduce_max_epu32(_mm512_castps_si512(top));
+  return _mm_cvtss_f32(_mm_castsi128_ps(_mm_cvtsi32_si128((int)bits)));
+}
 V float v_sum(vec v) { return _mm512_reduce_add_ps(v); }
 V float v_maximum(vec v) { return _mm512_reduce_max_ps(v); }
 
@@ -147,40 +155,74 @@ V vec dot_32(dot_table table, const uint8_t *codes, const float *x) {
 
 // --- Quantization ---
 
-// The boundaries as a binary search tree: node i has children 2i and 2i + 1.
-typedef __m512 boundaries;
+// A 32nd of the way from -1 to 1 holds few boundaries: one of NF4's, two of FP4's. `below` says how
+// many are in lower cells, and a comparison each passes those in the cell itself.
+//
+// The cell is a monotone function of s, so whatever lies in a lower one is below s, whatever in a
+// higher one is not, and where the cells end does not matter; only the comparisons decide.
+typedef struct {
+  __m512 ascending;  // the boundaries, and infinity
+  __m512i below[2];  // of cells 0 ..< 16 and 16 ..< 32
+  int most_in_a_cell;
+} boundaries;
+
+enum { CELLS = 32, STEPS = 15 };  // cell 16 + floor(15 s): in 0 ..< 32 also where |s| rounds past 1
 
 V boundaries load_boundaries(const float *m) {
-  return _mm512_setr_ps(0, m[7], m[3], m[11], m[1], m[5], m[9], m[13], m[0], m[2], m[4], m[6], m[8],
-                        m[10], m[12], m[14]);
-}
-
-// How many boundaries are below s, all for NaN; s need not be clamped, for they are within (-1, 1).
-V __m128i intervals(boundaries b, vec s) {
-  __m512i node = _mm512_set1_epi32(1), one = _mm512_set1_epi32(1);
-#pragma clang loop unroll(full)
-  for (int level = 0; level < 4; level++) {
-    __mmask16 below = _mm512_cmp_ps_mask(_mm512_permutexvar_ps(node, b), s, _CMP_NGE_UQ);
-    node = _mm512_add_epi32(node, node);
-    node = _mm512_mask_add_epi32(node, below, node, one);
+  boundaries b = {.ascending = _mm512_mask_loadu_ps(v_set(INFINITY), 0x7fff, m)};
+  int32_t in_cell[CELLS] = {0}, below[CELLS];
+  for (int i = 0; i < 15; i++) {
+    double cell = CELLS / 2 + floor((double)m[i] * STEPS);  // no rounding before floor's
+    in_cell[(int)fmin(fmax(cell, 0), CELLS - 1)]++;
   }
-  return _mm512_cvtepi32_epi8(node);  // 16 + the interval
+  for (int cell = 0, sum = 0; cell < CELLS; sum += in_cell[cell++]) {
+    below[cell] = sum;
+    if (in_cell[cell] > b.most_in_a_cell) b.most_in_a_cell = in_cell[cell];
+  }
+  b.below[0] = _mm512_loadu_si512(below);
+  b.below[1] = _mm512_loadu_si512(below + CELLS / 2);
+  return b;
 }
 
 // The codes of the intervals.
-typedef __m128i interval_codes;
+typedef __m512i interval_codes;
 
-V interval_codes load_codes(const uint8_t *order) { return _mm_loadu_si128((const void *)order); }
+V interval_codes load_codes(const uint8_t *order) {
+  return _mm512_broadcast_i32x4(_mm_loadu_si128((const void *)order));
+}
 
-// 32 weights times `reciprocal` as 16 bytes of codes.
-V void quantize_32(boundaries b, interval_codes order, const float *x, vec reciprocal,
+// 64 finite weights times `reciprocal` as 32 bytes of codes.
+V void quantize_64(boundaries b, interval_codes order, const float *x, vec reciprocal,
                    uint8_t *packed) {
-  __m256i bytes = _mm256_set_m128i(intervals(b, v_mul(v_load(x + 16), reciprocal)),
-                                   intervals(b, v_mul(v_load(x), reciprocal)));
-  bytes = _mm256_and_si256(bytes, _mm256_set1_epi8(15));
-  __m256i codes = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(order), bytes);
-  __m256i pairs = _mm256_maddubs_epi16(codes, _mm256_set1_epi16(0x0110));  // even * 16 + odd
-  _mm_storeu_si128((void *)packed, _mm256_cvtepi16_epi8(pairs));
+  vec s[4];
+  __m512i below[4];
+#pragma clang loop unroll(full)
+  for (int j = 0; j < 4; j++) {
+    s[j] = v_mul(v_load(x + 16 * j), reciprocal);
+    // Numbers from 2^23 to 2^24 are whole: the fused sum is rounded down once, and its low bits are
+    // the cell.
+    vec cell = _mm512_fmadd_round_ps(s[j], v_set(STEPS), v_set(0x1.8p23f + CELLS / 2),
+                                     _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+    below[j] = _mm512_permutex2var_epi32(b.below[0], _mm512_castps_si512(cell), b.below[1]);
+  }
+  for (int i = 0; i < b.most_in_a_cell; i++) {
+#pragma clang loop unroll(full)
+    for (int j = 0; j < 4; j++) {
+      vec next = _mm512_permutexvar_ps(below[j], b.ascending);
+      __mmask16 passed = _mm512_cmp_ps_mask(s[j], next, _CMP_GT_OQ);
+      below[j] = _mm512_mask_sub_epi32(below[j], passed, below[j], _mm512_set1_epi32(-1));
+    }
+  }
+  // Packing interleaves the quarters: word i of quarter q of `pairs` is pair 8 (i / 2) + 2 q + i %
+  // 2 of the 32.
+  __m512i bytes = _mm512_packus_epi16(_mm512_packus_epi32(below[0], below[1]),
+                                      _mm512_packus_epi32(below[2], below[3]));
+  __m512i codes = _mm512_shuffle_epi8(order, bytes);
+  __m512i pairs = _mm512_maddubs_epi16(codes, _mm512_set1_epi16(0x0110));  // even * 16 + odd
+  __m256i places = _mm256_setr_epi8(0, 2, 16, 18, 32, 34, 48, 50, 4, 6, 20, 22, 36, 38, 52, 54, 8,
+                                    10, 24, 26, 40, 42, 56, 58, 12, 14, 28, 30, 44, 46, 60, 62);
+  __m512i out = _mm512_permutexvar_epi8(_mm512_castsi256_si512(places), pairs);
+  _mm256_storeu_si256((void *)packed, _mm512_castsi512_si256(out));
 }
 
 #include "../vector_kernels.h"
