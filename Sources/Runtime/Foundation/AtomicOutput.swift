@@ -134,12 +134,6 @@ public final class OutputFile {
             }
             done += written
         }
-        // Large writes go to the disk from now on, not when the file is finished. Advice: its failure
-        // is that of `finish`.
-        if bytes.count >= 1 << 20 {
-            sync_file_range(
-                descriptor, off_t(offset), off_t(bytes.count), UInt32(SYNC_FILE_RANGE_WRITE))
-        }
     }
 
     /// Appends the bytes of an array.
