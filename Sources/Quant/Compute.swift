@@ -22,7 +22,7 @@ public final class Compute: Sendable {
         kernels = instructionSet.kernels
         pool = ThreadPool(threads: threads)
         scratches = (0..<pool.count).map { _ in
-            Buffer(Int(max(QUANT_MATMUL_SCRATCH, QUANT_ATTEND_SCRATCH)))
+            Buffer(Int(max(QUANT_MATMUL_SCRATCH, QUANT_TILES_SCRATCH, QUANT_ATTEND_SCRATCH)))
         }
     }
 

@@ -114,7 +114,8 @@ public enum LinearWeight: Sendable {
         case .tiled(let matrix):
             withUnsafePointer(to: matrix.raw) { w in
                 compute.kernels.matmul_tiles(
-                    w, prepared, rows.lowerBound, rows.upperBound, y, matrix.rows, accumulate)
+                    w, prepared, rows.lowerBound, rows.upperBound, y, matrix.rows, accumulate,
+                    compute.scratch(thread))
             }
         }
     }
@@ -146,14 +147,10 @@ public enum LinearWeight: Sendable {
             activations.withPrepared(
                 dy, count: count, columns: rows, units: columns / 64, on: compute
             ) { thread, begin, end, prepared in
-                compute.scratch(thread).withMemoryRebound(
-                    to: Int16.self, capacity: Int(QUANT_BACKWARD_SCRATCH)
-                ) { scratch in
-                    withUnsafePointer(to: matrix.raw) { w in
-                        compute.kernels.matmul_tiles_backward(
-                            w, prepared, 64 * begin, 64 * end, dx, columns, accumulate ? 1 : 0,
-                            scratch)
-                    }
+                withUnsafePointer(to: matrix.raw) { w in
+                    compute.kernels.matmul_tiles_backward(
+                        w, prepared, 64 * begin, 64 * end, dx, columns, accumulate ? 1 : 0,
+                        compute.scratch(thread))
                 }
             }
         }

@@ -96,10 +96,12 @@ struct KernelTileTests {
         let prepared = Prepared(
             x, rows: count, columns: w.raw.columns, precision: precision, by: kernels)
         let middle = rows / 32 * 16
+        let scratch = Buffer<Float>(Int(QUANT_TILES_SCRATCH))
         withUnsafePointer(to: w.raw) { w in
             withUnsafePointer(to: prepared.raw) { x in
                 for (begin, end) in [(0, middle), (middle, rows)] where begin < end {
-                    kernels.matmul_tiles(w, x, begin, end, y.pointer, rows, before == nil ? 0 : 1)
+                    kernels.matmul_tiles(
+                        w, x, begin, end, y.pointer, rows, before == nil ? 0 : 1, scratch.pointer)
                 }
             }
         }
@@ -115,7 +117,7 @@ struct KernelTileTests {
         let dx = before.map { Buffer($0.array) } ?? Buffer<Float>(count * columns)
         let prepared = Prepared(
             dy, rows: count, columns: w.raw.rows, precision: QUANT_INT16, by: kernels)
-        let scratch = Buffer<Int16>(Int(QUANT_BACKWARD_SCRATCH))
+        let scratch = Buffer<Float>(Int(QUANT_TILES_SCRATCH))
         withUnsafePointer(to: w.raw) { w in
             withUnsafePointer(to: prepared.raw) { dy in
                 for (begin, end) in [(0, 64), (64, columns)] where begin < end {

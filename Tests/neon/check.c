@@ -233,7 +233,7 @@ static void check_tiles(size_t R, size_t K, int bits) {
   }
   check(!memcmp(t[0].codes, t[1].codes, tile_count * 128 * (size_t)bits), "codes", R, K, bits);
   check(!memcmp(t[0].scales, t[1].scales, tile_count * 32), "scales", R, K, bits);
-  int16_t *scratch = memory(2 * QUANT_BACKWARD_SCRATCH);
+  float *scratch = memory(4 * QUANT_TILES_SCRATCH);
   size_t counts[] = {1, 2, 3, 5, 8, 25, 30};
   for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
     size_t M = counts[c], mark = pooled, half = R / 32 * 16;
@@ -246,9 +246,9 @@ static void check_tiles(size_t R, size_t K, int bits) {
       }
       for (int accumulate = 0; accumulate < 2; accumulate++) {
         float *out[2] = {copy(y, 4 * M * R), copy(y, 4 * M * R)};
-        scalar->matmul_tiles(&t[0], &a[0], 0, R, out[0], R, accumulate);
-        tested->matmul_tiles(&t[1], &a[1], 0, half, out[1], R, accumulate);
-        tested->matmul_tiles(&t[1], &a[1], half, R, out[1], R, accumulate);
+        scalar->matmul_tiles(&t[0], &a[0], 0, R, out[0], R, accumulate, scratch);
+        tested->matmul_tiles(&t[1], &a[1], 0, half, out[1], R, accumulate, scratch);
+        tested->matmul_tiles(&t[1], &a[1], half, R, out[1], R, accumulate, scratch);
         check(!memcmp(out[0], out[1], 4 * M * R), "matmul_tiles", R, K, M);
       }
     }

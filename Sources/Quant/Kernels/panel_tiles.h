@@ -268,9 +268,9 @@ static float decode_panels(const quant_tiles *w, const tile_decoder *decoder, si
 
 static void matmul_tiles_backward(const quant_tiles *w, const quant_activations *dy,
                                   size_t col_begin, size_t col_end, float *dx, size_t ldx,
-                                  int accumulate, int16_t *scratch) {
+                                  int accumulate, float *scratch) {
   tile_panel *panels = (void *)scratch;
-  _Static_assert(4 * sizeof *panels == QUANT_BACKWARD_SCRATCH * sizeof *scratch, "64 columns");
+  _Static_assert(4 * sizeof *panels <= QUANT_TILES_SCRATCH * sizeof *scratch, "64 columns");
   tile_decoder decoder = decoder_of(w, QUANT_INT16);
   size_t chunks = blocks_of(w->rows);
   for (size_t k = col_begin; k < col_end; k += 64) {

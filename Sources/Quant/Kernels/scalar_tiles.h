@@ -110,7 +110,8 @@ static int32_t activation(const quant_activations *x, size_t m, size_t k) {
 }
 
 static void matmul_tiles(const quant_tiles *w, const quant_activations *x, size_t row_begin,
-                         size_t row_end, float *y, size_t ldy, int accumulate) {
+                         size_t row_end, float *y, size_t ldy, int accumulate, float *scratch) {
+  (void)scratch;
   size_t blocks = w->columns / 64;
   float multiplier = tile_multiplier(w, x->precision);
   for (size_t m = 0; m < x->rows; m++) {
@@ -135,7 +136,7 @@ enum { SPREAD = QUANT_INT16_LIMIT / 128 };
 
 static void matmul_tiles_backward(const quant_tiles *w, const quant_activations *dy,
                                   size_t col_begin, size_t col_end, float *dx, size_t ldx,
-                                  int accumulate, int16_t *scratch) {
+                                  int accumulate, float *scratch) {
   (void)scratch;
   size_t chunks = blocks_of(w->rows);
   for (size_t m = 0; m < dy->rows; m++) {

@@ -395,7 +395,8 @@ V void decode_rows(int bits, const uint8_t *codes, const tile_decoder *decoder,
 }
 
 static void matmul_tiles(const quant_tiles *w, const quant_activations *x, size_t row_begin,
-                         size_t row_end, float *y, size_t ldy, int accumulate) {
+                         size_t row_end, float *y, size_t ldy, int accumulate, float *scratch) {
+  (void)scratch;
   matmul_tile_rows(w, x, row_begin, row_end, y, ldy, accumulate, NULL);
 }
 

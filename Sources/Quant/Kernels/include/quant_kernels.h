@@ -53,8 +53,8 @@ enum {
   QUANT_GROUP = 24,
   // |codes| and |activations| in 16 bits: 64 * 5792² < 2³¹, so a block's sum cannot overflow.
   QUANT_INT16_LIMIT = 5792,
-  // int16 values that matmul_tiles_backward wants as scratch.
-  QUANT_BACKWARD_SCRATCH = 64 * 64
+  // Floats that matmul_tiles and matmul_tiles_backward want as scratch, whatever the shape.
+  QUANT_TILES_SCRATCH = 512 * 256
 };
 
 // Tile (R, B) holds rows 16 R ..< 16 R + 16 and columns 64 B ..< 64 B + 64; tiles lie in rows of
@@ -181,12 +181,12 @@ typedef struct quant_kernels {
                   quant_activations *out);
   // Y (+)= X Wᵀ for row_begin <= r < row_end, row_begin a multiple of 16, row_end too or w->rows.
   void (*matmul_tiles)(const quant_tiles *w, const quant_activations *x, size_t row_begin,
-                       size_t row_end, float *y, size_t ldy, int accumulate);
+                       size_t row_end, float *y, size_t ldy, int accumulate, float *scratch);
   // dX (+)= dY W for col_begin <= k < col_end, multiples of 64. 64 rows of W at a time share a
   // scale.
   void (*matmul_tiles_backward)(const quant_tiles *w, const quant_activations *dy, size_t col_begin,
                                 size_t col_end, float *dx, size_t ldx, int accumulate,
-                                int16_t *scratch);
+                                float *scratch);
 
   // --- Vectors, fp32 ---
 

@@ -307,7 +307,8 @@ static void single_8_16(const tile_row *t) { multiply_tile_row_single(8, QUANT_I
 static void single_8_8(const tile_row *t) { multiply_tile_row_single(8, QUANT_INT8, t); }
 
 static void matmul_tiles(const quant_tiles *w, const quant_activations *x, size_t row_begin,
-                         size_t row_end, float *y, size_t ldy, int accumulate) {
+                         size_t row_end, float *y, size_t ldy, int accumulate, float *scratch) {
+  (void)scratch;
   int narrow = x->precision == QUANT_INT8;
   multiply_row *single =
       w->bits == 4 ? (narrow ? single_4_8 : single_4_16) : (narrow ? single_8_8 : single_8_16);

@@ -232,6 +232,8 @@ V void quantize_64(boundaries b, interval_codes order, const float *x, vec recip
 #include "../vector_gemm.h"
 #include "../vector_tiles.h"
 #include "avx512_tiles.h"
+// After those.
+#include "avx512_panels.h"
 
 const quant_kernels quant_kernels_avx512 = {
     .isa = "avx512",

@@ -150,34 +150,48 @@ V tile_decoder decoder_of(const quant_tiles *w, quant_precision precision) {
 // How far ahead of its use a tile is asked for: the latency of memory at the speed of a core.
 enum { TILE_AHEAD = 4096 };
 
+// 8 columns of a tile: one vector of 4-bit codes, or two of 8-bit ones.
+typedef struct {
+  __m512i codes[2];
+} tile_run;
+
+V tile_run load_run(int bits, const uint8_t *codes, size_t run) {
+  tile_run out;
+#pragma clang loop unroll(full)
+  for (int half = 0; half < bits / 4; half++) {
+    const uint8_t *p = codes + 64 * (run * (size_t)(bits / 4) + (size_t)half);
+    out.codes[half] = _mm512_loadu_si512(p);
+    _mm_prefetch((const char *)p + TILE_AHEAD, _MM_HINT_T0);
+  }
+  return out;
+}
+
+// Words of activations that a run is multiplied by.
+V int words_of_run(int precision) { return precision == QUANT_INT16 ? 4 : 2; }
+
+// The weights that meet word `s` of them.
+V __m512i decode_word(int bits, int precision, tile_run run, int s, __m512i codebook) {
+  const __m512i high_bit = _mm512_set1_epi8((char)0x80);
+  if (bits == 4 && precision == QUANT_INT16) {
+    return _mm512_permutexvar_epi16(_mm512_srli_epi16(run.codes[0], 4 * s), codebook);
+  }
+  if (bits == 4) return _mm512_permutexvar_epi8(_mm512_srli_epi16(run.codes[0], 4 * s), codebook);
+  if (precision == QUANT_INT8) return _mm512_xor_si512(run.codes[s], high_bit);
+  // Even words have pairs of the first 4 columns, odd ones of the last.
+  __m512i pairs = run.codes[s % 2];
+  return _mm512_srai_epi16(s < 2 ? _mm512_slli_epi16(pairs, 8) : pairs, 8);
+}
+
 // sums[i] += the block's products of the tile with `rows` rows of activations.
 INLINE void block_sums(int rows, int bits, int precision, const uint8_t *codes,
                        tile_decoder decoder, const int32_t *x, __m512i *sums) {
-  const __m512i low_bit = _mm512_set1_epi8((char)0x80);
   size_t stride = (size_t)rows;
 #pragma clang loop unroll(disable)
-  for (int g = 0; g < 8; g++) {
-    // 8 columns: one vector of 4-bit codes, or two of 8-bit ones.
-    __m512i d[2];
-    for (int half = 0; half < bits / 4; half++) {
-      const uint8_t *p = codes + 64 * (g * (bits / 4) + half);
-      d[half] = _mm512_loadu_si512(p);
-      _mm_prefetch((const char *)p + TILE_AHEAD, _MM_HINT_T0);
-    }
-    int words = precision == QUANT_INT16 ? 4 : 2;
+  for (size_t g = 0; g < 8; g++) {
+    tile_run run = load_run(bits, codes, g);
 #pragma clang loop unroll(full)
-    for (int s = 0; s < words; s++) {
-      __m512i w;
-      if (bits == 4 && precision == QUANT_INT16) {
-        w = _mm512_permutexvar_epi16(s ? _mm512_srli_epi16(d[0], 4 * s) : d[0], decoder.codebook);
-      } else if (bits == 4) {
-        w = _mm512_permutexvar_epi8(s ? _mm512_srli_epi16(d[0], 4) : d[0], decoder.codebook);
-      } else if (precision == QUANT_INT16) {
-        __m512i pairs = d[s % 2];
-        w = _mm512_srai_epi16(s < 2 ? _mm512_slli_epi16(pairs, 8) : pairs, 8);
-      } else {
-        w = _mm512_xor_si512(d[s], low_bit);
-      }
+    for (int s = 0; s < words_of_run(precision); s++) {
+      __m512i w = decode_word(bits, precision, run, s, decoder.codebook);
 #pragma clang loop unroll(full)
       for (int i = 0; i < rows; i++) {
         __m512i value = _mm512_set1_epi32(x[(size_t)s * stride + (size_t)i]);
@@ -185,7 +199,7 @@ INLINE void block_sums(int rows, int bits, int precision, const uint8_t *codes,
                                            : _mm512_dpbusd_epi32(sums[i], w, value);
       }
     }
-    x += (size_t)words * stride;
+    x += (size_t)words_of_run(precision) * stride;
   }
 }
 
@@ -314,215 +328,3 @@ HEIGHTS(8, 16)
 HEIGHTS(8, 8)
 #undef HEIGHTS
 #undef HEIGHT
-
-static void matmul_tiles(const quant_tiles *w, const quant_activations *x, size_t row_begin,
-                         size_t row_end, float *y, size_t ldy, int accumulate) {
-  size_t blocks = w->columns / QUANT_TILE_COLUMNS;
-  tile_decoder decoder = decoder_of(w, x->precision);
-  void (*const *heights)(const tile_row *) =
-      w->bits == 4 ? (x->precision == QUANT_INT16 ? tile_rows_4_16 : tile_rows_4_8)
-                   : (x->precision == QUANT_INT16 ? tile_rows_8_16 : tile_rows_8_8);
-  // A group stays in the nearest caches while all rows of tiles stream past it.
-  for (size_t g = 0; g * QUANT_GROUP < x->rows; g++) {
-    size_t rows = group_rows(x, g), height = padded(rows);
-    for (size_t r = row_begin; r < row_end; r += QUANT_TILE_ROWS) {
-      size_t tile = r / QUANT_TILE_ROWS * blocks, lanes = smaller(QUANT_TILE_ROWS, w->rows - r);
-      tile_row t = {.codes = w->codes + tile * tile_bytes(w->bits),
-                    .scales = w->scales + tile * QUANT_TILE_ROWS,
-                    .blocks = blocks,
-                    .decoder = decoder,
-                    .x = group_values(x, g),
-                    .x_scales = x->scales + group_offset(x, g),
-                    .x_sums = x->sums + group_offset(x, g),
-                    .y = y + g * QUANT_GROUP * ldy + r,
-                    .ldy = ldy,
-                    .live = rows,
-                    .lanes = first_lanes(lanes),
-                    .accumulate = accumulate};
-      heights[height <= 2 ? height - 1 : height / 4 + 1](&t);
-    }
-  }
-}
-
-// --- Backward ---
-//
-// Sums run over rows of W: 64 columns of 64 rows are decoded into pairs of rows, in the order in
-// which `prepare` pairs the columns of dY, and stay in the first-level cache while all of dY
-// passes.
-
-// The scales of 64 rows brought to the largest, as 15-bit fractions; returns the largest.
-V float scale_ratios(const quant_tiles *w, size_t chunk, size_t block, int16_t ratios[64]) {
-  size_t blocks = w->columns / 64;
-  vec scales[4], top = v_zero();
-#pragma clang loop unroll(full)
-  for (size_t t = 0; t < 4; t++) {
-    size_t row = 4 * chunk + t;
-    scales[t] = v_zero();
-    if (row * QUANT_TILE_ROWS < w->rows) {
-      const uint16_t *p = w->scales + (row * blocks + block) * QUANT_TILE_ROWS;
-      scales[t] = _mm512_cvtph_ps(_mm256_loadu_si256((const void *)p));
-    }
-    top = v_max(top, scales[t]);
-  }
-  float largest = v_maximum(top);
-  vec reciprocal = v_set(largest == 0 ? 0 : 32767 / largest);
-#pragma clang loop unroll(full)
-  for (size_t t = 0; t < 4; t++) {
-    __m512i ratio = _mm512_cvtps_epi32(v_mul(scales[t], reciprocal));
-    _mm256_storeu_si256((void *)(ratios + 16 * t), _mm512_cvtepi32_epi16(ratio));
-  }
-  return largest;
-}
-
-// The first row of the p-th of 8 pairs of 16 rows; the second is two further.
-V size_t first_of_pair(size_t p) { return p / 4 * 8 + (size_t[]){0, 4, 1, 5}[p % 4]; }
-
-// 16 rows of 16 columns from 4-bit codes: pairs[p] has a word a column.
-V void pairs_4bit(const uint8_t *codes, __m512i codebook, __m512i pairs[8]) {
-  // Bytes of two vectors of 8 columns: lane c wants byte c % 4 of its rows' words.
-  const __m512i column = _mm512_set_epi32(
-      0x43434343, 0x42424242, 0x41414141, 0x40404040, 0x43434343, 0x42424242, 0x41414141,
-      0x40404040, 0x03030303, 0x02020202, 0x01010101, 0, 0x03030303, 0x02020202, 0x01010101, 0);
-  // The last four of eight columns are in the high nibbles.
-  const __m512i shift = _mm512_set_epi64(0x0004000400040004, 0x0004000400040004, 0, 0,
-                                         0x0004000400040004, 0x0004000400040004, 0, 0);
-  __m512i low = _mm512_loadu_si512(codes), high = _mm512_loadu_si512(codes + 64);
-#pragma clang loop unroll(full)
-  for (size_t p = 0; p < 8; p++) {
-    int first = 4 * (int)first_of_pair(p), second = first + 8;
-    __m512i rows = _mm512_set1_epi32(first | first << 8 | second << 16 | second << 24);
-    __m512i bytes = _mm512_permutex2var_epi8(low, _mm512_add_epi8(column, rows), high);
-    pairs[p] = _mm512_permutexvar_epi16(_mm512_srlv_epi16(bytes, shift), codebook);
-  }
-}
-
-// The same from 8-bit codes, spread over the range of 16-bit ones.
-V void pairs_8bit(const uint8_t *codes, __m512i pairs[8]) {
-  __m512i d[4];
-#pragma clang loop unroll(full)
-  for (int i = 0; i < 4; i++) d[i] = _mm512_loadu_si512(codes + 64 * i);
-  __m512i a = _mm512_unpacklo_epi32(d[0], d[1]), b = _mm512_unpackhi_epi32(d[0], d[1]);
-  __m512i c = _mm512_unpacklo_epi32(d[2], d[3]), e = _mm512_unpackhi_epi32(d[2], d[3]);
-  // rows[j], lane L: the 16 columns of row 4 L + j.
-  __m512i rows[4] = {_mm512_unpacklo_epi64(a, c), _mm512_unpackhi_epi64(a, c),
-                     _mm512_unpacklo_epi64(b, e), _mm512_unpackhi_epi64(b, e)};
-  const __m512i spread = _mm512_set1_epi16(SPREAD);
-#pragma clang loop unroll(full)
-  for (int odd = 0; odd < 2; odd++) {
-    __m512i low = _mm512_unpacklo_epi8(rows[odd], rows[odd + 2]);
-    __m512i high = _mm512_unpackhi_epi8(rows[odd], rows[odd + 2]);
-    __m128i lows[4] = {_mm512_castsi512_si128(low), _mm512_extracti32x4_epi32(low, 1),
-                       _mm512_extracti32x4_epi32(low, 2), _mm512_extracti32x4_epi32(low, 3)};
-    __m128i highs[4] = {_mm512_castsi512_si128(high), _mm512_extracti32x4_epi32(high, 1),
-                        _mm512_extracti32x4_epi32(high, 2), _mm512_extracti32x4_epi32(high, 3)};
-#pragma clang loop unroll(full)
-    for (int lane = 0; lane < 4; lane++) {
-      __m512i wide = _mm512_cvtepi8_epi16(_mm256_set_m128i(highs[lane], lows[lane]));
-      pairs[lane / 2 * 4 + odd * 2 + lane % 2] = _mm512_mullo_epi16(wide, spread);
-    }
-  }
-}
-
-// panel[32 pairs][64 columns]; returns the scale of all.
-static float decode_panel(const quant_tiles *w, __m512i codebook, size_t chunk, size_t block,
-                          int32_t *panel) {
-  size_t blocks = w->columns / 64;
-  int16_t ratios[64];
-  float largest = scale_ratios(w, chunk, block, ratios);
-  for (size_t t = 0; t < 4; t++) {
-    size_t row = 4 * chunk + t;
-    int32_t *out = panel + 8 * 64 * t;
-    if (row * QUANT_TILE_ROWS >= w->rows) {
-      memset(out, 0, 8 * 64 * sizeof *out);
-      continue;
-    }
-    const uint8_t *codes = w->codes + (row * blocks + block) * tile_bytes(w->bits);
-    for (size_t v = 0; v < 4; v++) {
-      __m512i pairs[8];
-      if (w->bits == 4) {
-        pairs_4bit(codes + 128 * v, codebook, pairs);
-      } else {
-        pairs_8bit(codes + 256 * v, pairs);
-      }
-#pragma clang loop unroll(full)
-      for (size_t p = 0; p < 8; p++) {
-        size_t first = 16 * t + first_of_pair(p);
-        uint32_t both = (uint16_t)ratios[first] | (uint32_t)(uint16_t)ratios[first + 2] << 16;
-        __m512i scaled = _mm512_mulhrs_epi16(pairs[p], _mm512_set1_epi32((int32_t)both));
-        _mm512_storeu_si512(out + 64 * p + 16 * v, scaled);
-      }
-    }
-  }
-  return largest * w->multiplier16 / (w->bits == 8 ? SPREAD : 1);
-}
-
-// dx[rows][64] (+)= dy[rows][64] panel[64][64], dy's words `height` apart.
-INLINE void multiply_panel_rows(int rows, const int32_t *panel, const int32_t *dy, size_t height,
-                                const float *dy_scales, float scale, float *dx, size_t ldx,
-                                size_t live, int add) {
-  __m512i sums[4][4];
-#pragma clang loop unroll(full)
-  for (int i = 0; i < rows; i++) {
-#pragma clang loop unroll(full)
-    for (int v = 0; v < 4; v++) sums[i][v] = _mm512_setzero_si512();
-  }
-#pragma clang loop unroll_count(2)
-  for (size_t p = 0; p < 32; p++) {
-    __m512i w[4];
-#pragma clang loop unroll(full)
-    for (int v = 0; v < 4; v++) w[v] = _mm512_loadu_si512(panel + 64 * p + 16 * (size_t)v);
-#pragma clang loop unroll(full)
-    for (int i = 0; i < rows; i++) {
-      __m512i value = _mm512_set1_epi32(dy[p * height + (size_t)i]);
-#pragma clang loop unroll(full)
-      for (int v = 0; v < 4; v++) sums[i][v] = _mm512_dpwssd_epi32(sums[i][v], w[v], value);
-    }
-  }
-#pragma clang loop unroll(full)
-  for (int i = 0; i < rows; i++) {
-    if ((size_t)i >= live) break;
-    vec row_scale = v_set(dy_scales[i]);
-#pragma clang loop unroll(full)
-    for (int v = 0; v < 4; v++) {
-      float *out = dx + (size_t)i * ldx + 16 * v;
-      vec product = v_mul(_mm512_cvtepi32_ps(sums[i][v]), row_scale);
-      v_store(out, v_fma(product, v_set(scale), add ? v_load(out) : v_zero()));
-    }
-  }
-}
-
-#define ROWS(n)                                                                                    \
-  static __attribute__((noinline)) void multiply_panel_##n(                                        \
-      const int32_t *panel, const int32_t *dy, size_t height, const float *dy_scales, float scale, \
-      float *dx, size_t ldx, size_t live, int add) {                                               \
-    multiply_panel_rows(n, panel, dy, height, dy_scales, scale, dx, ldx, live, add);               \
-  }
-ROWS(1)
-ROWS(2)
-ROWS(4)
-#undef ROWS
-
-static void matmul_tiles_backward(const quant_tiles *w, const quant_activations *dy,
-                                  size_t col_begin, size_t col_end, float *dx, size_t ldx,
-                                  int accumulate, int16_t *scratch) {
-  int32_t *panel = (int32_t *)scratch;
-  __m512i codebook = decoder_of(w, QUANT_INT16).codebook;
-  size_t chunks = blocks_of(w->rows);
-  for (size_t k = col_begin; k < col_end; k += 64) {
-    for (size_t c = 0; c < chunks; c++) {
-      float scale = decode_panel(w, codebook, c, k / 64, panel);
-      for (size_t g = 0; g * QUANT_GROUP < dy->rows; g++) {
-        size_t rows = group_rows(dy, g), height = padded(rows);
-        const int32_t *words = group_values(dy, g) + 32 * c * height;
-        const float *scales = dy->scales + group_offset(dy, g) + c * height;
-        float *out = dx + g * QUANT_GROUP * ldx + k;
-        for (size_t i = 0; i < height; i += 4) {
-          (height == 1   ? multiply_panel_1
-           : height == 2 ? multiply_panel_2
-                         : multiply_panel_4)(panel, words + i, height, scales + i, scale,
-                                             out + i * ldx, ldx, rows - i, c > 0 || accumulate);
-        }
-      }
-    }
-  }
-}
