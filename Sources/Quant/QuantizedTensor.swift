@@ -80,7 +80,7 @@ public struct QuantizedTensor: Sendable {
     /// the second-level cache holds.
     private static let pieceCount = 65_536
 
-    /// - Parameter piece: `count` weights from `begin` on as fp32, in place or in the scratch.
+    // `piece`: `count` weights from `begin` on as fp32, in place or in the scratch.
     private init(
         _ count: Int, _ shape: [Int], _ configuration: QuantizationConfiguration,
         on compute: Compute, alongside: () -> Void,
