@@ -112,6 +112,9 @@ def smollm2_inference(setup: Setup) -> list[Measurement]:
     command = script("peers/bitsandbytes_decode.py", *words)
     found.append(Measurement("bitsandbytes", group, command, (setup.smollm2,)))
     ours("lorikeet AVX2", group, lengths, (("LORIKEET_ISA", "avx2"),))
+    words = ("--lorikeet", setup.lorikeet, "--model", setup.smollm2, "--threads", 2)
+    command = script("lorikeet_first_token.py", *words)
+    found.append(Measurement("first token", "first token", command, (setup.smollm2,)))
     return found
 
 
@@ -201,7 +204,7 @@ def inference_rows() -> list[Row]:
     title = "SmolLM2 decode, 2 threads, against bitsandbytes NF4 in bf16"
     row("bitsandbytes", title, "lorikeet beside bitsandbytes", "bitsandbytes", 8, DECODE)
     title = "SmolLM2, start to first token, warm page cache"
-    row("first-token", title, "lorikeet/2", None, 0.15, "time_to_first_token", "s", False)
+    row("first-token", title, "first token", None, 0.15, "start_to_first_token", "s", False)
     title = "SmolLM2 peak memory, against llama.cpp Q4_0"
     row("memory", title, "lorikeet/2", "llama.cpp Q4_0/2", None, MEMORY, "MB", False)
     for name, key, prefill, bounds in (

@@ -49,10 +49,13 @@ static void slice_of_a(const quant_gemm *p, size_t m, size_t height, size_t k, s
   }
 }
 
-// P[k][PANEL]: the columns n ..< n + columns of B's rows; what is beyond does not matter.
+// P[k][PANEL]: the columns n ..< n + columns of B's rows, and zeros: what the scratch held before
+// may be integers, which read as floats are denormal, and each of those would cost the processor an
+// assist.
 static void panel_of_b(const quant_gemm *p, size_t n, size_t columns, size_t k, size_t depth,
                        float *panel) {
   const float *b = p->b + k * p->b_row + n * p->b_column;
+  if (columns < PANEL) memset(panel, 0, depth * PANEL * sizeof *panel);
   if (p->b_column == 1) {
     for (size_t r = 0; r < depth; r++) {
       memcpy(panel + r * PANEL, b + r * p->b_row, columns * sizeof *b);

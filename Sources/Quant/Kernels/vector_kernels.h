@@ -276,12 +276,14 @@ INLINE int in_units_of_32(const quant_matrix *w) {
   return w->type == QUANT_4BIT && w->columns % 32 == 0;
 }
 
-// P[k][i] = W[row + i][first + k] for i < rows, k < depth; what is beyond `rows` does not matter.
+// P[k][i] = W[row + i][first + k] for i < rows, k < depth, and zeros beyond: what the scratch held
+// before may be integers, which read as floats are denormal and slow.
 static void panel_of_rows(const quant_matrix *w, size_t row, size_t rows, size_t first,
                           size_t depth, float *panel) {
   // A few columns at a time, so that the floats on their way stay in the first-level cache.
   enum { COLUMNS = 32 };
   float part[COLUMNS];
+  if (rows < PANEL) memset(panel, 0, depth * PANEL * sizeof *panel);
   for (size_t k = 0; k < depth; k += COLUMNS) {
     size_t count = smaller(COLUMNS, depth - k);
     for (size_t i = 0; i < rows; i++) {
