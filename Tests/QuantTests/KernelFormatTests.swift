@@ -91,7 +91,14 @@ struct KernelFormatTests {
             let brains = Buffer([UInt16](repeating: 7, count: count + 1))
             kernels.f16_from_f32(x.pointer, count, halves.pointer)
             kernels.bf16_from_f32(x.pointer, count, brains.pointer)
-            return [halves.array, brains.array]
+            let saturated = Buffer([UInt16](repeating: 7, count: count + 1))
+            kernels.saturated_f16_from_f32(x.pointer, count, saturated.pointer)
+            for i in 0..<count where x[i].isFinite {
+                // The largest half instead of infinity, else the same.
+                let largest: UInt16 = halves[i] & 0x8000 | 0x7bff
+                #expect(saturated[i] == (halves[i] & 0x7fff == 0x7c00 ? largest : halves[i]))
+            }
+            return [halves.array, brains.array, saturated.array]
         }
         #expect(round(instructionSet.kernels) == round(scalar))
     }

@@ -131,6 +131,7 @@ static void check_16_bits(void) {
   BOTH(f32_from_bf16, all, floats, ALL);
   BOTH(f16_from_f32, x, halves, ALL);
   BOTH(bf16_from_f32, x, halves, ALL);
+  BOTH(saturated_f16_from_f32, x, halves, ALL);
   for (size_t n = 0; n < 20; n++) {
     BOTH(f32_from_f16, all + 15000, floats, n);
     BOTH(f16_from_f32, x, halves, n);

@@ -121,6 +121,15 @@ static void bf16_from_f32(const float *x, size_t n, uint16_t *out) {
   for (size_t i = 0; i < n; i++) out[i] = bf16_of_f32(x[i]);
 }
 
+// Finite numbers stay finite.
+static uint16_t saturated_f16(float x) {
+  return f16_of_f32(isinf(x) ? x : x > 65504 ? 65504 : x < -65504 ? -65504 : x);
+}
+
+static void saturated_f16_from_f32(const float *x, size_t n, uint16_t *out) {
+  for (size_t i = 0; i < n; i++) out[i] = saturated_f16(x[i]);
+}
+
 static void matvec(const quant_matrix *w, const float *x, size_t row_begin, size_t row_end,
                    float *y, int accumulate) {
   for (size_t r = row_begin; r < row_end; r++) {
@@ -205,11 +214,6 @@ static void gemm(const quant_gemm *p, float *scratch) {
 }
 
 #include "scalar_tiles.h"
-// Finite numbers stay finite.
-static uint16_t saturated_f16(float x) {
-  return f16_of_f32(isinf(x) ? x : x > 65504 ? 65504 : x < -65504 ? -65504 : x);
-}
-
 // Where dimension 0 of position j's key is; the next ones are QUANT_KV_BLOCK apart.
 static uint16_t *key_of(const quant_kv *kv, size_t head, size_t j) {
   size_t row = j / QUANT_KV_BLOCK * kv->kv_heads + head;
@@ -295,6 +299,7 @@ const quant_kernels quant_kernels_scalar = {
     .f32_from_bf16 = f32_from_bf16,
     .f16_from_f32 = f16_from_f32,
     .bf16_from_f32 = bf16_from_f32,
+    .saturated_f16_from_f32 = saturated_f16_from_f32,
     .matvec = matvec,
     .matmul = matmul,
     .matmul_backward = matmul_backward,

@@ -43,20 +43,6 @@ INLINE const uint16_t *value_row(const quant_kv *kv, size_t head, size_t positio
   return kv->values + (position * kv->kv_heads + head) * kv->head_size;
 }
 
-static void saturated_f16_from_f32(const float *x, size_t n, uint16_t *out) {
-  enum { PART = 512 };
-  float part[PART];
-  for (size_t i = 0; i < n; i += PART) {
-    size_t count = smaller(PART, n - i);
-    for (size_t j = 0; j < count; j++) {
-      float value = x[i + j];
-      float bounded = value > 65504 ? 65504 : value < -65504 ? -65504 : value;
-      part[j] = isinf(value) ? value : bounded;
-    }
-    f16_from_f32(part, count, out + i);
-  }
-}
-
 static void kv_write(const quant_kv *kv, const float *k, size_t ldk, const float *v, size_t ldv,
                      size_t position, size_t count) {
   size_t D = kv->head_size;

@@ -3,8 +3,8 @@ public import LorikeetQuant
 /// Loss of training rows, and its gradients in an adapter's factors; owns the memory for both.
 ///
 /// The rows of a call are laid end to end without padding; each attends to itself alone. Either every
-/// block keeps what its backward pass needs, or it keeps only its input and runs forward once more
-/// when its gradient is due. Blocks below the lowest one that learns are run forward and forgotten.
+/// block keeps what its backward pass needs (as halves, unless arithmetic is fp32), or it keeps only its
+/// input and runs forward once more when its gradient is due. Blocks below the lowest one that learns are run forward and forgotten.
 public final class TrainingPass: LossAndGradients {
     /// The model.
     public let model: LlamaModel
@@ -12,8 +12,6 @@ public final class TrainingPass: LossAndGradients {
     public let compute: Compute
     /// The most tokens that one call takes.
     public let maximumTokens: Int
-    /// Whether blocks are run forward again instead of keeping their activations.
-    public let recomputesBlocks: Bool
 
     private let forwardScratch: ForwardScratch
     private let backwardScratch: BackwardScratch
@@ -21,13 +19,13 @@ public final class TrainingPass: LossAndGradients {
     private let crossEntropy: CrossEntropy
     // inputs[l] is block l's input [tokens, hidden]; the last is the last block's output.
     private let inputs: [Buffer<Float>]
-    // One a block, or one for all where blocks are recomputed.
-    private let activations: [BlockActivations]
+    private let activations: ActivationStore
     // The gradient of the residual stream [tokens, hidden]
     private let d: Buffer<Float>
     private let dNormed: Buffer<Float>
 
-    /// Allocates for calls of up to `maximumTokens` tokens.
+    /// Allocates for calls of up to `maximumTokens` tokens; `recomputesBlocks` where blocks are to run
+    /// forward again instead of keeping their activations.
     public init(
         model: LlamaModel, compute: Compute, maximumTokens: Int, recomputesBlocks: Bool
     ) {
@@ -36,7 +34,6 @@ public final class TrainingPass: LossAndGradients {
         self.model = model
         self.compute = compute
         self.maximumTokens = maximumTokens
-        self.recomputesBlocks = recomputesBlocks
         forwardScratch = ForwardScratch(
             configuration, tokens: maximumTokens, on: compute)
         backwardScratch = BackwardScratch(configuration, tokens: maximumTokens)
@@ -44,9 +41,8 @@ public final class TrainingPass: LossAndGradients {
         crossEntropy = CrossEntropy(output: model.output, on: compute)
         let width = maximumTokens * configuration.hiddenSize
         inputs = (0...configuration.layerCount).map { _ in Buffer(width) }
-        activations = (0..<(recomputesBlocks ? 1 : configuration.layerCount)).map { _ in
-            BlockActivations(configuration, tokens: maximumTokens)
-        }
+        activations = ActivationStore(
+            configuration, tokens: maximumTokens, recomputes: recomputesBlocks, on: compute)
         d = Buffer(width)
         dNormed = backwardScratch.dNormed
     }
@@ -101,8 +97,9 @@ public final class TrainingPass: LossAndGradients {
         for (layer, block) in model.blocks.enumerated() {
             pass.layer = layer
             block.forward(
-                inputs[layer].pointer, into: inputs[layer + 1].pointer, keeping: kept(layer),
-                pass: pass)
+                inputs[layer].pointer, into: inputs[layer + 1].pointer,
+                keeping: activations[layer], pass: pass)
+            activations.keep(layer: layer, tokens: batch.count)
         }
         model.norm.forward(
             inputs[model.blocks.count].pointer, count: batch.count,
@@ -123,17 +120,18 @@ public final class TrainingPass: LossAndGradients {
             pass.forward.layer = layer
             let (block, x) = (model.blocks[layer], inputs[layer].pointer)
             // The last block's activations are still there from the forward pass.
-            if recomputesBlocks, layer < model.blocks.count - 1 {
-                block.forward(
-                    x, into: inputs[layer + 1].pointer, keeping: kept(layer), pass: pass.forward)
+            if layer < model.blocks.count - 1 {
+                if activations.recomputes {
+                    block.forward(
+                        x, into: inputs[layer + 1].pointer, keeping: activations[layer],
+                        pass: pass.forward)
+                } else {
+                    activations.restore(layer: layer, tokens: forward.batch.count)
+                }
             }
             block.backward(
-                d.pointer, x: x, kept: kept(layer), propagates: layer > lowest, pass: pass)
+                d.pointer, x: x, kept: activations[layer], propagates: layer > lowest, pass: pass)
         }
-    }
-
-    private func kept(_ layer: Int) -> BlockActivations {
-        activations[recomputesBlocks ? 0 : layer]
     }
 
     private func layOut(_ rows: [TrainingRow]) throws -> (Batch, [CrossEntropy.Target]) {

@@ -409,6 +409,7 @@ const quant_kernels quant_kernels_neon = {
     .f32_from_bf16 = f32_from_bf16,
     .f16_from_f32 = f16_from_f32,
     .bf16_from_f32 = bf16_from_f32,
+    .saturated_f16_from_f32 = saturated_f16_from_f32,
     .matvec = matvec,
     .matmul = matmul,
     .matmul_backward = matmul_backward,

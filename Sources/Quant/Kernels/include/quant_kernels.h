@@ -149,6 +149,8 @@ typedef struct quant_kernels {
   void (*f32_from_bf16)(const uint16_t *x, size_t n, float *out);
   void (*f16_from_f32)(const float *x, size_t n, uint16_t *out);
   void (*bf16_from_f32)(const float *x, size_t n, uint16_t *out);
+  // As f16_from_f32, but finite numbers stay finite: beyond ±65504 they become ±65504.
+  void (*saturated_f16_from_f32)(const float *x, size_t n, uint16_t *out);
 
   // --- Products with a weight matrix, fp32 arithmetic ---
 
@@ -205,8 +207,7 @@ typedef struct quant_kernels {
   // --- Attention over halves, fp32 arithmetic ---
 
   // Stores rows k + i * ldk and v + i * ldv, [kv_heads * head_size] each, as positions
-  // `position` + i, i < count; rounded to the nearest half, even on a tie. Finite numbers stay
-  // finite: beyond ±65504 they become ±65504.
+  // `position` + i, i < count, as saturated_f16_from_f32 rounds them.
   void (*kv_write)(const quant_kv *kv, const float *k, size_t ldk, const float *v, size_t ldv,
                    size_t position, size_t count);
   // Attention of queries (i, g), i < rows, g < group, at q + i * ldq + g * head_size, to those of

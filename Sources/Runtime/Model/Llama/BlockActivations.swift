@@ -22,13 +22,21 @@ package final class BlockActivations {
 
     /// Allocates for batches of up to `tokens` rows.
     package init(_ configuration: ModelConfiguration, tokens: Int) {
-        q = Buffer(tokens * configuration.queryWidth)
-        k = Buffer(tokens * configuration.keyWidth)
-        v = Buffer(tokens * configuration.keyWidth)
-        attended = Buffer(tokens * configuration.queryWidth)
-        middle = Buffer(tokens * configuration.hiddenSize)
-        gate = Buffer(tokens * configuration.intermediateSize)
-        up = Buffer(tokens * configuration.intermediateSize)
+        let made = Self.widths(configuration).map { Buffer<Float>(tokens * $0) }
+        (q, k, v, attended) = (made[0], made[1], made[2], made[3])
+        (middle, gate, up) = (made[4], made[5], made[6])
+    }
+
+    /// All of them, in the order of `widths`.
+    var buffers: [Buffer<Float>] { [q, k, v, attended, middle, gate, up] }
+
+    /// How many floats a token each of `buffers` holds.
+    static func widths(_ configuration: ModelConfiguration) -> [Int] {
+        let (Q, K, C, I) = (
+            configuration.queryWidth, configuration.keyWidth, configuration.hiddenSize,
+            configuration.intermediateSize
+        )
+        return [Q, K, K, Q, C, I, I]
     }
 }
 

@@ -1,0 +1,90 @@
+package import LorikeetQuant
+import QuantKernels
+
+/// Where the blocks' activations are between the forward and the backward pass of a batch.
+///
+/// Each block writes into floats. They are kept for the backward pass in one of three ways: as they are, a
+/// set of floats a block, where arithmetic is fp32; as halves, beside one set of floats that all blocks
+/// use in turn; or not at all, and the block runs forward again.
+package final class ActivationStore {
+    // One a block, or one for all.
+    private let floats: [BlockActivations]
+    // One a block, or none.
+    private let halves: [HalfActivations]
+    private let compute: Compute
+    /// Whether a block must run forward again before its backward pass.
+    package let recomputes: Bool
+
+    /// Allocates for batches of up to `tokens` rows.
+    package init(
+        _ configuration: ModelConfiguration, tokens: Int, recomputes: Bool, on compute: Compute
+    ) {
+        let keepsFloats = compute.precision == .fp32 && !recomputes
+        let keepsHalves = compute.precision != .fp32 && !recomputes
+        let layers = configuration.layerCount
+        floats = (0..<(keepsFloats ? layers : 1)).map { _ in
+            BlockActivations(configuration, tokens: tokens)
+        }
+        halves = (0..<(keepsHalves ? layers : 0)).map { _ in
+            HalfActivations(configuration, tokens: tokens)
+        }
+        self.compute = compute
+        self.recomputes = recomputes
+    }
+
+    /// What block `layer` writes into, and what its backward pass reads after `restore`.
+    package subscript(layer: Int) -> BlockActivations {
+        floats.count == 1 ? floats[0] : floats[layer]
+    }
+
+    /// Keeps what block `layer` has written for `tokens` rows.
+    func keep(layer: Int, tokens: Int) {
+        if !halves.isEmpty { halves[layer].store(floats[0], tokens: tokens, on: compute) }
+    }
+
+    /// Brings back what was kept of block `layer`.
+    func restore(layer: Int, tokens: Int) {
+        if !halves.isEmpty { halves[layer].load(into: floats[0], tokens: tokens, on: compute) }
+    }
+}
+
+/// A block's activations as IEEE halves: 2⁻¹² of each at most is lost, which 16-bit products lose as well.
+private final class HalfActivations {
+    private let buffers: [Buffer<UInt16>]
+    private let tokens: Int
+
+    init(_ configuration: ModelConfiguration, tokens: Int) {
+        self.tokens = tokens
+        let widths = BlockActivations.widths(configuration)
+        buffers = widths.map { Buffer(uninitialized: tokens * $0) }
+    }
+
+    func store(_ activations: BlockActivations, tokens: Int, on compute: Compute) {
+        forEachPiece(of: activations, tokens: tokens, on: compute) { floats, halves, count in
+            compute.kernels.saturated_f16_from_f32(floats, count, halves)
+        }
+    }
+
+    func load(into activations: BlockActivations, tokens: Int, on compute: Compute) {
+        forEachPiece(of: activations, tokens: tokens, on: compute) { floats, halves, count in
+            compute.kernels.f32_from_f16(halves, count, floats)
+        }
+    }
+
+    // Elements that a thread converts at once.
+    private static let piece = 1 << 14
+
+    private func forEachPiece(
+        of activations: BlockActivations, tokens: Int, on compute: Compute,
+        _ body: (UnsafeMutablePointer<Float>, UnsafeMutablePointer<UInt16>, Int) -> Void
+    ) {
+        for (floats, halves) in zip(activations.buffers, buffers) {
+            let count = halves.count / self.tokens * tokens
+            compute.pool.run(pieces: (count + Self.piece - 1) / Self.piece) { _, index in
+                let begin = index * Self.piece
+                body(
+                    floats.pointer + begin, halves.pointer + begin, min(Self.piece, count - begin))
+            }
+        }
+    }
+}
