@@ -56,6 +56,20 @@ TO_16_BITS(bf16_from_f32, bf16_of_f32)
 #undef FROM_16_BITS
 #undef TO_16_BITS
 
+static void saturated_f16_from_f32(const float *x, size_t n, uint16_t *out) {
+  enum { PART = 512 };
+  float part[PART];
+  for (size_t i = 0; i < n; i += PART) {
+    size_t count = smaller(PART, n - i);
+    for (size_t j = 0; j < count; j++) {
+      float value = x[i + j];
+      float bounded = value > 65504 ? 65504 : value < -65504 ? -65504 : value;
+      part[j] = isinf(value) ? value : bounded;
+    }
+    f16_from_f32(part, count, out + i);
+  }
+}
+
 // --- Decoding ---
 
 // The scale is constant in a block, so the 16 values are multiplied by it, not the weights.
@@ -186,32 +200,48 @@ enum {
 _Static_assert(GROUP % PANEL == 0, "a group is whole panels");
 _Static_assert((PASS + GROUP) * SLICE <= QUANT_MATMUL_SCRATCH, "A's slice and a group fit");
 
-// C[rows][PANEL] (+)= A[rows][depth] P[depth][PANEL]; the first `columns` columns are stored.
-INLINE void tile(int rows, const float *a, const float *panel, size_t depth, float *c, size_t ldc,
-                 size_t columns, int add) {
+// What a tile works on: C[rows][width] (+)= A[rows][depth] P[depth][width], A's rows lda apart; the
+// first `columns` columns are stored.
+typedef struct {
+  const float *a;
+  size_t lda;
+  const float *panel;
+  size_t depth;
+  float *c;
+  size_t ldc, columns;
+  int add;
+} tile_arguments;
+
+// The width is `vecs` vectors; constants for `rows`, `vecs` and, where it is SLICE, for `lda`.
+INLINE void tile(int rows, int vecs, size_t lda, const tile_arguments *t) {
+  const float *a = t->a, *panel = t->panel;
+  size_t depth = t->depth, ldc = t->ldc, columns = t->columns;
+  float *c = t->c;
+  int add = t->add;
   vec sum[TILE_ROWS][TILE_VECS];
 #pragma clang loop unroll(full)
   for (int i = 0; i < rows; i++) {
     __builtin_prefetch(c + (size_t)i * ldc, 1);
 #pragma clang loop unroll(full)
-    for (int j = 0; j < TILE_VECS; j++) sum[i][j] = v_zero();
+    for (int j = 0; j < vecs; j++) sum[i][j] = v_zero();
   }
 #pragma clang loop unroll_count(4)
   for (size_t k = 0; k < depth; k++) {
     vec p[TILE_VECS];
 #pragma clang loop unroll(full)
-    for (int j = 0; j < TILE_VECS; j++) p[j] = v_load(panel + k * PANEL + j * LANES);
+    for (int j = 0; j < vecs; j++)
+      p[j] = v_load(panel + k * (size_t)vecs * LANES + (size_t)j * LANES);
 #pragma clang loop unroll(full)
     for (int i = 0; i < rows; i++) {
-      vec x = v_set(a[i * SLICE + k]);
+      vec x = v_set(a[(size_t)i * lda + k]);
 #pragma clang loop unroll(full)
-      for (int j = 0; j < TILE_VECS; j++) sum[i][j] = v_fma(x, p[j], sum[i][j]);
+      for (int j = 0; j < vecs; j++) sum[i][j] = v_fma(x, p[j], sum[i][j]);
     }
   }
 #pragma clang loop unroll(full)
   for (int i = 0; i < rows; i++) {
 #pragma clang loop unroll(full)
-    for (int j = 0; j < TILE_VECS; j++) {
+    for (int j = 0; j < vecs; j++) {
       size_t first = (size_t)j * LANES;
       float *out = c + (size_t)i * ldc + first;
       if (first + LANES <= columns) {
@@ -224,47 +254,57 @@ INLINE void tile(int rows, const float *a, const float *panel, size_t depth, flo
   }
 }
 
-// One function a height: in one body the compiler runs out of registers.
-typedef struct {
-  const float *a, *panel;
-  size_t depth;
-  float *c;
-  size_t ldc, columns;
-  int add;
-} tile_arguments;
-
-#define TILE(n)                                                             \
-  static __attribute__((noinline)) void tile_##n(const tile_arguments *t) { \
-    tile(n, t->a, t->panel, t->depth, t->c, t->ldc, t->columns, t->add);    \
+// One function a height: in one body the compiler runs out of registers. Of A that was copied, of A
+// in place, and of A in place times a panel that is one vector wide.
+#define TILE(n)                                                                      \
+  static __attribute__((noinline)) void tile_##n(const tile_arguments *t) {          \
+    tile(n, TILE_VECS, SLICE, t);                                                    \
+  }                                                                                  \
+  static __attribute__((noinline)) void tile_in_place_##n(const tile_arguments *t) { \
+    tile(n, TILE_VECS, t->lda, t);                                                   \
+  }                                                                                  \
+  static __attribute__((noinline)) void tile_narrow_##n(const tile_arguments *t) {   \
+    tile(n, 1, t->lda, t);                                                           \
   }
-TILE(1);
-TILE(2);
-TILE(3);
-TILE(4);
-TILE(5);
-TILE(6);
+TILE(1)
+TILE(2)
+TILE(3)
+TILE(4)
+TILE(5)
+TILE(6)
 #if TILE_ROWS == 8
-TILE(7);
-TILE(8);
+TILE(7)
+TILE(8)
+#define TILES(kind) \
+  { kind##1, kind##2, kind##3, kind##4, kind##5, kind##6, kind##7, kind##8 }
+#else
+#define TILES(kind) \
+  { kind##1, kind##2, kind##3, kind##4, kind##5, kind##6 }
 #endif
-static void (*const tiles[TILE_ROWS])(const tile_arguments *) = {
-    tile_1, tile_2, tile_3, tile_4, tile_5, tile_6,
-#if TILE_ROWS == 8
-    tile_7, tile_8,
-#endif
-};
+typedef void (*const tile_heights[TILE_ROWS])(const tile_arguments *);
+static tile_heights tiles = TILES(tile_), tiles_in_place = TILES(tile_in_place_),
+                    tiles_narrow = TILES(tile_narrow_);
+#undef TILES
 #undef TILE
+
+// The same for M rows, by tiles of equal height: 8 rows are 4 + 4, for 6 + 2 would wait for the
+// latency of few sums.
+INLINE void multiply_heights(tile_heights heights, size_t M, tile_arguments t) {
+  const float *a = t.a;
+  float *c = t.c;
+  size_t count = (M + TILE_ROWS - 1) / TILE_ROWS;
+  for (size_t i = 0; i < count; i++) {
+    size_t m = M * i / count, rows = M * (i + 1) / count - m;
+    t.a = a + m * t.lda;
+    t.c = c + m * t.ldc;
+    heights[rows - 1](&t);
+  }
+}
 
 // C[M][columns] (+)= A[M][depth] P[depth][PANEL], A's rows SLICE apart.
 static void multiply_panel(const float *a, size_t M, const float *panel, size_t depth, float *c,
                            size_t ldc, size_t columns, int add) {
-  // Tiles of equal height: 8 rows are 4 + 4, for 6 + 2 would wait for the latency of few sums.
-  size_t count = (M + TILE_ROWS - 1) / TILE_ROWS;
-  for (size_t t = 0; t < count; t++) {
-    size_t m = M * t / count, rows = M * (t + 1) / count - m;
-    tile_arguments arguments = {a + m * SLICE, panel, depth, c + m * ldc, ldc, columns, add};
-    tiles[rows - 1](&arguments);
-  }
+  multiply_heights(tiles, M, (tile_arguments){a, SLICE, panel, depth, c, ldc, columns, add});
 }
 
 static void copy_slice(const float *a, size_t lda, size_t M, size_t depth, float *out) {

@@ -39,32 +39,48 @@ typedef struct {
   panel_totals y;
 } panel_product;
 
-INLINE void multiply_rows(int rows, int precision, const panel_product *t) {
+// Y's rows from the sums of a block: Y = from (or 0) + sums * x_scale * scale.
+INLINE void add_block(int rows, int reads, __m512i sums[6][4], const panel_product *t) {
+  panel_totals y = t->y;
+  vec scales[4];
+#pragma clang loop unroll(full)
+  for (int v = 0; v < 4; v++) scales[v] = v_load(t->panel->scales + 16 * v);
+#pragma clang loop unroll(full)
+  for (int i = 0; i < rows; i++) {
+    if ((size_t)i >= y.live) break;
+    vec x_scale = v_set(t->x_scales[i]);
+#pragma clang loop unroll(full)
+    for (int v = 0; v < 4; v++) {
+      vec product = v_mul(_mm512_cvtepi32_ps(sums[i][v]), x_scale);
+      vec total = reads ? v_load(y.from + 16 * v) : v_zero();
+      v_store(y.to + 16 * v, v_fma(product, scales[v], total));
+    }
+    if (reads) y.from += y.ld_from;
+    y.to += y.ld_to;
+  }
+}
+
+INLINE void multiply_rows(int rows, int precision, panel_product t) {
   // 6 × 4 sums: 10 loads for 24 products, which two ports take 12 cycles for.
   __m512i sums[6][4];
-  size_t words = precision == QUANT_INT16 ? 32 : 16, height = t->height;
+  size_t words = precision == QUANT_INT16 ? 32 : 16, height = t.height;
 #pragma clang loop unroll(full)
   for (int i = 0; i < rows; i++) {
 #pragma clang loop unroll(full)
     for (int v = 0; v < 4; v++) {
       sums[i][v] =
-          precision == QUANT_INT16 ? _mm512_setzero_si512() : _mm512_set1_epi32(t->x_sums[i]);
-    }
-    // Y is asked for a block's time before it is wanted.
-    if ((size_t)i < t->y.live) {
-#pragma clang loop unroll(full)
-      for (int v = 0; v < 4; v++) __builtin_prefetch(t->y.to + (size_t)i * t->y.ld_to + 16 * v, 1);
+          precision == QUANT_INT16 ? _mm512_setzero_si512() : _mm512_set1_epi32(t.x_sums[i]);
     }
   }
-  const int32_t *x = t->x;
+  const int32_t *x = t.x;
   // Unrolled, the compiler would make a multiplication and an addition of every other vpdpwssd.
 #pragma clang loop unroll(disable)
   for (size_t p = 0; p < words; p++) {
-    const int32_t *panel = t->panel->words[p];
+    const int32_t *panel = t.panel->words[p];
     __m512i w[4];
 #pragma clang loop unroll(full)
     for (int v = 0; v < 4; v++) w[v] = _mm512_loadu_si512(panel + 16 * v);
-    _mm_prefetch((const char *)(panel + t->ahead), _MM_HINT_T0);
+    _mm_prefetch((const char *)(panel + t.ahead), _MM_HINT_T0);
     _mm_prefetch((const char *)(x + words * height), _MM_HINT_T0);
 #pragma clang loop unroll(full)
     for (int i = 0; i < rows; i++) {
@@ -77,24 +93,17 @@ INLINE void multiply_rows(int rows, int precision, const panel_product *t) {
     }
     x += height;
   }
-#pragma clang loop unroll(full)
-  for (int i = 0; i < rows; i++) {
-    if ((size_t)i >= t->y.live) break;
-    vec x_scale = v_set(t->x_scales[i]);
-#pragma clang loop unroll(full)
-    for (size_t v = 0; v < 4; v++) {
-      vec product = v_mul(_mm512_cvtepi32_ps(sums[i][v]), x_scale);
-      vec total = t->y.from ? v_load(t->y.from + (size_t)i * t->y.ld_from + 16 * v) : v_zero();
-      total = v_fma(product, v_load(t->panel->scales + 16 * v), total);
-      v_store(t->y.to + (size_t)i * t->y.ld_to + 16 * v, total);
-    }
+  if (t.y.from) {
+    add_block(rows, 1, sums, &t);
+  } else {
+    add_block(rows, 0, sums, &t);
   }
 }
 
 // One function a height: in one body the compiler runs out of registers.
 #define ROWS(rows, precision)                                                               \
   static __attribute__((noinline)) void rows_##precision##_##rows(const panel_product *t) { \
-    multiply_rows(rows, precision, t);                                                      \
+    multiply_rows(rows, precision, *t);                                                     \
   }
 ROWS(4, 16)
 ROWS(6, 16)
