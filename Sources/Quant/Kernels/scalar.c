@@ -190,6 +190,16 @@ static float rmsnorm(const float *x, const float *weight, size_t n, float epsilo
   return scale;
 }
 
+static void scale(float a, size_t n, float *x) {
+  for (size_t i = 0; i < n; i++) x[i] *= a;
+}
+
+static double sum_of_squares(const float *x, size_t n) {
+  double sum = 0;
+  for (size_t i = 0; i < n; i++) sum += (double)x[i] * x[i];
+  return sum;
+}
+
 static void gemm(const quant_gemm *p, float *scratch) {
   (void)scratch;
   for (size_t m = 0; m < p->M; m++) {
@@ -205,6 +215,8 @@ static void gemm(const quant_gemm *p, float *scratch) {
 }
 
 #include "scalar_tiles.h"
+#include "scalar_refactoring.h"
+
 // Finite numbers stay finite.
 static uint16_t saturated_f16(float x) {
   return f16_of_f32(isinf(x) ? x : x > 65504 ? 65504 : x < -65504 ? -65504 : x);
@@ -310,6 +322,11 @@ const quant_kernels quant_kernels_scalar = {
     .swiglu = swiglu,
     .swiglu_backward = swiglu_backward,
     .rmsnorm = rmsnorm,
+    .scale = scale,
+    .sum_of_squares = sum_of_squares,
+    .factor_gram = factor_gram,
+    .factor_multiply = factor_multiply,
+    .geometric_means = geometric_means,
     .kv_write = kv_write,
     .attend = attend,
     .attend_merge = attend_merge,
