@@ -72,7 +72,8 @@ import Testing
             sum.skipped += one.skipped
             sum.failed += one.failed
             sum.clamped += one.clamped
-            sum.conditionNumber = [sum.conditionNumber, one.conditionNumber].compactMap(\.self).max()
+            sum.conditionNumber = [sum.conditionNumber, one.conditionNumber].compactMap(\.self)
+                .max()
             let alone = single.modules[0]
             #expect(together.gradient.a.array == alone.gradient.a.array)
             #expect(together.gradient.b.array == alone.gradient.b.array)
@@ -120,7 +121,9 @@ import Testing
     @Test func `a product beyond fp32 fails and leaves both gradients`() throws {
         let adapter = adapter(0..<2, rank: 4)
         adapter.modules[1].gradient.b[5] = 3e38
-        adapter.modules[1].delta.b.elements.indices.forEach { adapter.modules[1].delta.b[$0] *= 1e4 }
+        adapter.modules[1].delta.b.elements.indices.forEach {
+            adapter.modules[1].delta.b[$0] *= 1e4
+        }
         let before = adapter.modules[1].gradient.a.array
         let report = try precondition(adapter, threads: 1)
         #expect(report.failed == 1 && report.refactored == 1)
