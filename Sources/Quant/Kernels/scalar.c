@@ -214,8 +214,8 @@ static void gemm(const quant_gemm *p, float *scratch) {
   }
 }
 
-#include "scalar_tiles.h"
 #include "scalar_refactoring.h"
+#include "scalar_tiles.h"
 
 // Finite numbers stay finite.
 static uint16_t saturated_f16(float x) {

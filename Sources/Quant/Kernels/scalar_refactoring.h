@@ -34,7 +34,8 @@ static void factor_multiply(const double *m, const quant_factor *f, double *scra
 //
 //   M[i,j] -= M[i,k] M[k,j] / p,  M[i,k] /= p,  M[k,k] = -1 / p  with p = M[k,k].
 //
-// Returns the logarithm of M's determinant; NaN where a pivot shows that M is not positive definite.
+// Returns the logarithm of M's determinant; NaN where a pivot shows that M is not positive
+// definite.
 static double sweep(size_t rank, double *m, double *column) {
   double logarithm = 0;
   for (size_t k = 0; k < rank; k++) {

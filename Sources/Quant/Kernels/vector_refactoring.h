@@ -1,8 +1,9 @@
-// RefLoRA's algebra in float64, over the compiler's own vectors: eight doubles, in as many registers
-// as an instruction set takes for them.
+// RefLoRA's algebra in float64, over the compiler's own vectors: eight doubles, in as many
+// registers as an instruction set takes for them.
 #pragma once
 
-// How such vectors go from one function to another depends on the instruction set; none leaves this file.
+// How such vectors go from one function to another depends on the instruction set; none leaves this
+// file.
 #pragma clang diagnostic push
 #pragma clang diagnostic ignored "-Wpsabi"
 
@@ -160,8 +161,8 @@ static void factor_multiply(const double *m, const quant_factor *f, double *scra
       widen_rows(rows, rank, depth, rank, panel, padded);
       for (size_t t = 0; t < depth; t += STRIP) {
         for (size_t j = 0; j < rank; j += 8) {
-          multiply_tall(square + j, padded, panel + t * padded, rank, depth - t, rows + t * rank + j,
-                        rank - j);
+          multiply_tall(square + j, padded, panel + t * padded, rank, depth - t,
+                        rows + t * rank + j, rank - j);
         }
       }
     } else {

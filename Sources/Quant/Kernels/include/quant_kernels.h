@@ -146,8 +146,8 @@ enum {
 
 // Doubles, 64-byte aligned, that factor_gram, factor_multiply and geometric_means want as scratch.
 static inline size_t quant_factor_scratch(size_t rank) {
-  // Triangles of four matrices and a column, or square matrices and 64 columns of a factor: QUANT_PAIRS
-  // at once, or padded to as many.
+  // Triangles of four matrices and a column, or square matrices and 64 columns of a factor:
+  // QUANT_PAIRS at once, or padded to as many.
   size_t padded = (rank + QUANT_PAIRS - 1) / QUANT_PAIRS * QUANT_PAIRS;
   return padded * (2 * QUANT_PAIRS * (padded + 1) + 128);
 }
