@@ -45,7 +45,8 @@ let package = Package(
         .target(
             name: "LorikeetAdapters",
             dependencies: [
-                "LorikeetQuant", "LorikeetRuntime", "COpenBLAS", "CLAPACKE", "CZstd",
+                "LorikeetQuant", "QuantKernels", "LorikeetRuntime", "COpenBLAS", "CLAPACKE",
+                "CZstd",
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "OrderedCollections", package: "swift-collections"),
             ],

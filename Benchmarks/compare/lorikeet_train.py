@@ -1,6 +1,7 @@
 """`lorikeet train` on rows of one exact length; prints one JSON object.
 
-The figures are medians over the steps after the first, as on the peers' side. RefLoRA refactors from step 2 on.
+The figures are medians over the steps after the first, as on the peers' side. RefLoRA refactors from step 2 on,
+and `plain_step_seconds` is what a step would take without.
 """
 
 import argparse
@@ -70,6 +71,9 @@ def main() -> None:
     result["step_seconds"] = [step["tokens"] / step["tokens_per_second"] for step in steps]
     median = statistics.median(result["step_seconds"])
     result["median_step_seconds"] = median
+    refactoring = [step.get("refactoring_seconds", 0) for step in steps]
+    ratios = [seconds / (seconds - own) for seconds, own in zip(result["step_seconds"], refactoring)]
+    result["plain_step_seconds"] = median / statistics.median(ratios)
     result["tokens_per_second"] = options.batch_size * options.length / median
     operations = flops_per_token(options.model, options.gradient_checkpointing)
     result["flops_per_second"] = result["tokens_per_second"] * operations

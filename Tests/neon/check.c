@@ -367,6 +367,10 @@ static void check_vectors(size_t n) {
     check(fabs(y[i] - (before[i] + 0.37 * x[i])) <= bound, "axpy", n, i, 0);
   }
   check(y[n] == before[n], "axpy: border", n, 0, 0);
+  float *scaled = copy(x, 4 * n + 4);
+  tested->scale(0.37f, n, scaled);
+  for (size_t i = 0; i < n; i++) check(scaled[i] == 0.37f * x[i], "scale", n, i, 0);
+  check(scaled[n] == x[n], "scale: border", n, 0, 0);
 
   if (n > 0) {
     float *normal = memory(4 * n + 4), *soft = copy(x, 4 * n + 4);
@@ -429,6 +433,73 @@ static void check_gemm(size_t M, size_t N, size_t K, int a_transposed, int b_tra
   }
 }
 
+// --- RefLoRA's algebra ---
+
+// Two float64 sums of n products in whatever order.
+static int close_doubles(double a, double b, size_t n, double magnitude) {
+  return fabs(a - b) <= 2 * (double)(n + 2) * 0x1p-53 * magnitude;
+}
+
+static void check_factor(size_t rank, size_t n, int is_tall) {
+  double *scratch = memory(8 * quant_factor_scratch(rank)), *grams[2];
+  float *x = noise(rank * n), *products[2];
+  for (int i = 0; i < 2; i++) {
+    const quant_kernels *kernels = i ? tested : scalar;
+    products[i] = copy(x, 4 * rank * n);
+    grams[i] = memory(8 * rank * rank);
+    quant_factor f = {products[i], rank, n, is_tall};
+    kernels->factor_gram(&f, grams[i], scratch);
+    kernels->factor_multiply(grams[0], &f, scratch);
+  }
+  double squares = scalar->sum_of_squares(x, rank * n);
+  check(close_doubles(tested->sum_of_squares(x, rank * n), squares, rank * n, squares),
+        "sum_of_squares", rank, n, 0);
+  for (size_t i = 0; i < rank * rank; i++) {
+    // Cauchy and Schwarz bound the products' magnitudes.
+    check(close_doubles(grams[1][i], grams[0][i], n, squares), "factor_gram", rank, n, i);
+  }
+  double largest = 0;
+  for (size_t i = 0; i < rank * rank; i++) largest = fmax(largest, fabs(grams[0][i]));
+  for (size_t i = 0; i < rank * n; i++) {
+    double rounded = 0x1p-23 * fabs((double)products[0][i]);
+    double difference = fabs((double)products[1][i] - products[0][i]);
+    check(difference <= rounded + 1e-14 * largest * (double)rank, "factor_multiply", rank, n, i);
+  }
+}
+
+static void check_means(size_t count, size_t rank) {
+  size_t size = rank * rank;
+  double *scratch = memory(8 * quant_factor_scratch(rank)), *pairs[2], *means[2], *inverses[2];
+  for (int i = 0; i < 2; i++) {
+    pairs[i] = memory(8 * count * size);
+    means[i] = memory(8 * count * size);
+    inverses[i] = memory(8 * count * size);
+    for (size_t p = 0; p < count; p++) {
+      quant_factor f = {noise(rank * 2 * (rank + 4)), rank, 2 * (rank + 4), 0};
+      if (i == 1 && p % 4 == 2) memset(f.data, 0, 4 * rank * f.n);
+      scalar->factor_gram(&f, pairs[i] + p * size, scratch);
+    }
+  }
+  unsigned found[2];
+  for (int i = 0; i < 2; i++) {
+    const quant_kernels *kernels = i ? tested : scalar;
+    found[i] = kernels->geometric_means(count, rank, 1e12, pairs[0], pairs[1], means[i],
+                                        inverses[i], scratch);
+  }
+  check(found[0] == found[1], "geometric_means: found", count, rank, 0);
+  for (size_t p = 0; p < count; p++) {
+    check((found[0] >> p & 1) == (p % 4 != 2), "geometric_means: which", count, rank, p);
+    double error = 0, norm = 0;
+    for (size_t i = p * size; i < (p + 1) * size; i++) {
+      error += pow(means[1][i] - means[0][i], 2) + pow(inverses[1][i] - inverses[0][i], 2);
+      norm += pow(means[0][i], 2) + pow(inverses[0][i], 2);
+    }
+    // Rounding, times a condition of a few hundred.
+    check(!(found[0] >> p & 1) || sqrt(error) <= 1e-11 * sqrt(norm), "geometric_means", count, rank,
+          p);
+  }
+}
+
 int main(void) {
   const quant_kernels *tables[8];
   size_t count = quant_kernels_supported(tables, 8);
@@ -464,6 +535,15 @@ int main(void) {
         check_gemm(products[i][0], products[i][1], products[i][2], forms & 1, forms & 2, forms & 4);
         release(0);
       }
+    }
+    size_t ranks[] = {1, 3, 4, 8, 9, 16, 33};
+    for (size_t i = 0; i < sizeof ranks / sizeof *ranks; i++) {
+      for (size_t n = 1; n < 200; n += 1 + n * 3 / 2) {
+        check_factor(ranks[i], n, 0);
+        check_factor(ranks[i], n, 1);
+      }
+      for (size_t pairs = 1; pairs <= QUANT_PAIRS; pairs++) check_means(pairs, ranks[i]);
+      release(0);
     }
     size_t queries[][2] = {{1, 1}, {1, 3}, {1, 8}, {2, 3}, {5, 1}, {64, 3}};
     for (size_t i = 0; i < sizeof queries / sizeof *queries; i++) {

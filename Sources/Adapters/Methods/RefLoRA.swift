@@ -1,6 +1,6 @@
-import COpenBLAS
 public import LorikeetQuant
 import LorikeetRuntime
+import QuantKernels
 
 /// RefLoRA in its preconditioned form.
 ///
@@ -24,45 +24,67 @@ public struct RefLoRA: Method {
         -> RefactoringReport?
     {
         guard schedule.includes(step) else { return nil }
-        return adapter.refactorEachModule(compute) { Self.precondition($0) }
-    }
-
-    private static func precondition(_ module: TrainableAdapter.Module) -> RefactoringOutcome {
-        let rank = module.delta.rank
-        let s: RefactoringMatrix
-        do throws(RefactoringMatrix.Failure) {
-            s = try RefactoringMatrix(
-                a: module.delta.a.elements.map(Double.init),
-                b: module.delta.b.elements.map(Double.init), rank: rank)
-        } catch {
-            switch error {
-            case .zeroFactor: return .skipped
-            case .notComputable: return .failed
+        let batches = (0..<compute.pool.count).map { _ in
+            RefactoringBatch(rank: adapter.rank, kernels: compute.kernels)
+        }
+        return adapter.refactorModules(compute, atOnce: RefactoringBatch.capacity) {
+            thread, modules in
+            batches[thread].matrices(of: modules).map { module, s in
+                switch s {
+                case .success(let s): batches[thread].precondition(module.gradient, by: s)
+                case .failure(.zeroFactor): .skipped
+                case .failure(.notComputable): .failed
+                }
             }
         }
-        let (dA, dB) = (module.gradient.a, module.gradient.b)
-        let preconditionedA = product(
-            s.inverse, dA.elements.map(Double.init), rows: rank, inner: rank)
-        let preconditionedB = product(
-            dB.elements.map(Double.init), s.elements, rows: module.outputSize, inner: rank)
-        // Both or neither: one factor's step with the other's metric would be no method's.
-        guard preconditionedA.allSatisfy({ Float($0).isFinite }),
-            preconditionedB.allSatisfy({ Float($0).isFinite })
-        else { return .failed }
-        for index in 0..<dA.count { dA[index] = Float(preconditionedA[index]) }
-        for index in 0..<dB.count { dB[index] = Float(preconditionedB[index]) }
-        return .refactored(conditionNumber: s.conditionNumber, isClamped: s.isClamped)
+    }
+}
+
+extension RefactoringBatch {
+    fileprivate func matrices(
+        of modules: ArraySlice<TrainableAdapter.Module>
+    ) -> [(TrainableAdapter.Module, Result<RefactoringMatrix, RefactoringMatrix.Failure>)] {
+        for (index, module) in modules.enumerated() {
+            var a = quant_factor(wide: module.delta.a, rank: rank)
+            var b = quant_factor(tall: module.delta.b, rank: rank)
+            kernels.factor_gram(&a, x(index), scratch.pointer)
+            kernels.factor_gram(&b, y(index), scratch.pointer)
+        }
+        return Array(zip(modules, matrices(count: modules.count)))
     }
 
-    /// The product of left [rows, inner] and right [inner, …].
-    private static func product(
-        _ left: [Double], _ right: [Double], rows: Int, inner: Int
-    ) -> [Double] {
-        let columns = right.count / inner
-        var result = [Double](repeating: 0, count: rows * columns)
-        cblas_dgemm(
-            CblasRowMajor, CblasNoTrans, CblasNoTrans, Int32(rows), Int32(columns), Int32(inner), 1,
-            left, Int32(inner), right, Int32(columns), 0, &result, Int32(columns))
-        return result
+    /// dA ← S⁻¹ dA, dB ← dB S.
+    fileprivate func precondition(
+        _ gradient: LowRankGradient, by s: RefactoringMatrix
+    )
+        -> RefactoringOutcome
+    {
+        func norm(_ gradient: Buffer<Float>) -> Double {
+            kernels.sum_of_squares(gradient.pointer, gradient.count).squareRoot()
+        }
+        // Both or neither: one factor's step with the other's metric would be no method's. No element
+        // of a product is larger than the norms' product.
+        let largest = Double(Float.greatestFiniteMagnitude)
+        guard s.inverseNorm * norm(gradient.a) < largest, s.norm * norm(gradient.b) < largest else {
+            return .failed
+        }
+        var dA = quant_factor(wide: gradient.a, rank: rank)
+        var dB = quant_factor(tall: gradient.b, rank: rank)
+        kernels.factor_multiply(s.inverse, &dA, scratch.pointer)
+        // (dB S)ᵀ = S dBᵀ
+        kernels.factor_multiply(s.elements, &dB, scratch.pointer)
+        return .refactored(conditionNumber: s.conditionNumber, isClamped: s.isClamped)
+    }
+}
+
+extension quant_factor {
+    /// A or dA, [rank, n].
+    fileprivate init(wide buffer: Buffer<Float>, rank: Int) {
+        self.init(data: buffer.pointer, rank: rank, n: buffer.count / rank, is_tall: 0)
+    }
+
+    /// B or dB, [n, rank].
+    fileprivate init(tall buffer: Buffer<Float>, rank: Int) {
+        self.init(data: buffer.pointer, rank: rank, n: buffer.count / rank, is_tall: 1)
     }
 }

@@ -1,5 +1,6 @@
 public import LorikeetQuant
 import LorikeetRuntime
+import QuantKernels
 
 /// RefLoRA-S: S restricted to a multiple of the identity, s = ‖B‖ / ‖A‖. After the optimizer's step
 ///
@@ -23,30 +24,27 @@ public struct RefLoRAS: Method {
         -> RefactoringReport?
     {
         guard schedule.includes(step + 1) else { return nil }
-        return adapter.refactorEachModule(compute) { module in
-            let (aNorm, bNorm) = (norm(module.delta.a), norm(module.delta.b))
-            guard aNorm > 0, bNorm > 0 else { return .skipped }
-            // Any s keeps the product; the bound keeps the moments within fp32 where B has hardly
-            // left zero, and the next steps make up for it.
-            let s = min(max(bNorm / aNorm, 1e-12), 1e12)
-            guard s.isFinite else { return .failed }
-            let moments = optimizer.moments[module.index]
-            scale(module.delta.a, by: s.squareRoot())
-            scale(module.delta.b, by: 1 / s.squareRoot())
-            scale(moments.a.first, by: 1 / s.squareRoot())
-            scale(moments.a.second, by: 1 / s)
-            scale(moments.b.first, by: s.squareRoot())
-            scale(moments.b.second, by: s)
-            return .refactored(conditionNumber: nil, isClamped: false)
+        let kernels = compute.kernels
+        func norm(_ factor: Buffer<Float>) -> Double {
+            kernels.sum_of_squares(factor.pointer, factor.count).squareRoot()
         }
-    }
-
-    private func norm(_ buffer: Buffer<Float>) -> Double {
-        buffer.elements.reduce(0.0) { $0 + Double($1) * Double($1) }.squareRoot()
-    }
-
-    private func scale(_ buffer: Buffer<Float>, by factor: Double) {
-        let factor = Float(factor)
-        for index in 0..<buffer.count { buffer[index] *= factor }
+        return adapter.refactorModules(compute) { _, modules in
+            modules.map { module in
+                let (a, b) = (module.delta.a, module.delta.b)
+                let (aNorm, bNorm) = (norm(a), norm(b))
+                guard aNorm > 0, bNorm > 0 else { return .skipped }
+                // Any s keeps the product; the bound keeps the moments within fp32 where B has hardly
+                // left zero, and the next steps make up for it.
+                let s = min(max(bNorm / aNorm, 1e-12), 1e12)
+                guard s.isFinite else { return .failed }
+                let root = s.squareRoot()
+                kernels.scale(Float(root), a.count, a.pointer)
+                kernels.scale(Float(1 / root), b.count, b.pointer)
+                let moments = optimizer.moments[module.index]
+                moments.a.rescale(by: 1 / root)
+                moments.b.rescale(by: root)
+                return .refactored(conditionNumber: nil, isClamped: false)
+            }
+        }
     }
 }

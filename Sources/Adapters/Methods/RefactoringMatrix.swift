@@ -1,8 +1,4 @@
-#if canImport(Glibc)
-import Glibc
-#elseif canImport(Musl)
-import Musl
-#endif
+import LorikeetQuant
 
 /// The S that RefLoRA refactors the factors of one layer by.
 ///
@@ -29,7 +25,11 @@ public struct RefactoringMatrix: Sendable {
     /// S⁻¹, [r, r].
     public let inverse: [Double]
     /// ‖S‖ ‖S⁻¹‖ in Frobenius norms: between cond(S) and r · cond(S).
-    public let conditionNumber: Double
+    public var conditionNumber: Double { norm * inverseNorm }
+    /// ‖S‖, Frobenius.
+    let norm: Double
+    /// ‖S⁻¹‖, Frobenius.
+    let inverseNorm: Double
     /// Whether eigenvalues of X or Y were raised to the floor.
     public let isClamped: Bool
 
@@ -56,73 +56,19 @@ public struct RefactoringMatrix: Sendable {
     }
 
     init(x: SymmetricMatrix, y: SymmetricMatrix) throws(Failure) {
-        guard x.isFinite, y.isFinite else { throw .notComputable }
-        guard x.trace > 0, y.trace > 0 else { throw .zeroFactor }
-        guard let start = Self.floored(x), let target = Self.floored(y),
-            let (s, inverse) = Self.meanOfPair(target, start)
-        else { throw .notComputable }
-        rank = x.size
+        let batch = RefactoringBatch(rank: x.size, kernels: InstructionSet.current.kernels)
+        batch.x(0).update(from: x.elements, count: x.elements.count)
+        batch.y(0).update(from: y.elements, count: y.elements.count)
+        self = try batch.matrices(count: 1)[0].get()
+    }
+
+    init(s: SymmetricMatrix, inverse: SymmetricMatrix, isClamped: Bool) throws(Failure) {
+        rank = s.size
         elements = s.elements
         self.inverse = inverse.elements
-        conditionNumber = s.frobeniusNorm * inverse.frobeniusNorm
-        isClamped = start != x || target != y
+        norm = s.frobeniusNorm
+        inverseNorm = inverse.frobeniusNorm
+        self.isClamped = isClamped
         guard conditionNumber.isFinite else { throw .notComputable }
-    }
-
-    /// The matrix itself where it is well enough conditioned, or with its eigenvalues clamped.
-    private static func floored(_ matrix: SymmetricMatrix) -> SymmetricMatrix? {
-        // tr M · tr M⁻¹ bounds the condition from above: the eigenvalues are rarely needed.
-        if let (inverse, _) = matrix.inverted(), matrix.trace * inverse.trace < 1 / eigenvalueFloor
-        {
-            return matrix
-        }
-        return matrix.clampingEigenvalues(atRelative: eigenvalueFloor)
-    }
-
-    private static func meanOfPair(
-        _ m: SymmetricMatrix, _ n: SymmetricMatrix
-    )
-        -> (SymmetricMatrix, SymmetricMatrix)?
-    {
-        var (m, n) = (m, n)
-        var previousChange = Double.infinity
-        // 8–10 iterations at condition 1e8; the bound only ends what does not converge.
-        for _ in 0..<60 {
-            guard let (mInverse, mLog) = m.inverted(), let (nInverse, nLog) = n.inverted() else {
-                return nil
-            }
-            let mu = exp(-(mLog + nLog) / Double(2 * m.size))
-            let change = average(&m, nInverse, mu)
-            average(&n, mInverse, mu)
-            guard change.isFinite else { return nil }
-            // Quadratic: after a change of 1e-9 the error is 1e-18. Ill-conditioned pairs stop shrinking
-            // earlier, at their rounding error.
-            if change < 1e-9 || (change < 1e-3 && change > previousChange / 2) { return (m, n) }
-            previousChange = change
-        }
-        return nil
-    }
-
-    /// M ← (μ M + (μ N)⁻¹) / 2; returns ‖change‖ / ‖M‖.
-    @discardableResult
-    private static func average(
-        _ m: inout SymmetricMatrix, _ nInverse: SymmetricMatrix, _ mu: Double
-    )
-        -> Double
-    {
-        let (kept, added) = (0.5 * mu, 0.5 / mu)
-        var change = 0.0
-        var norm = 0.0
-        m.elements.withUnsafeMutableBufferPointer { m in
-            nInverse.elements.withUnsafeBufferPointer { nInverse in
-                for index in m.indices {
-                    let next = kept * m[index] + added * nInverse[index]
-                    change += (next - m[index]) * (next - m[index])
-                    norm += next * next
-                    m[index] = next
-                }
-            }
-        }
-        return (change / norm).squareRoot()
     }
 }

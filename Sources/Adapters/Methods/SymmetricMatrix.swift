@@ -1,12 +1,6 @@
 import CLAPACKE
 import COpenBLAS
 
-#if canImport(Glibc)
-import Glibc
-#elseif canImport(Musl)
-import Musl
-#endif
-
 /// A small symmetric matrix in float64, row-major and full: the Gram matrices and S of RefLoRA.
 struct SymmetricMatrix: Sendable, Equatable {
     /// The number of rows.
@@ -54,41 +48,6 @@ struct SymmetricMatrix: Sendable, Equatable {
         for i in 0..<size {
             for j in 0..<i { elements[i * size + j] = elements[j * size + i] }
         }
-    }
-
-    /// The inverse of a positive definite matrix and the logarithm of the matrix's determinant, or nil
-    /// where a pivot shows that it is not positive definite.
-    ///
-    /// Sweeping every pivot k once leaves -M^-1 (Goodnight 1979):
-    /// M[i,j] -= M[i,k] M[k,j] / p,  M[i,k] /= p,  M[k,k] = -1 / p  with p = M[k,k].
-    func inverted() -> (inverse: SymmetricMatrix, logDeterminant: Double)? {
-        var result = self
-        var logDeterminant = 0.0
-        let r = size
-        let isDefinite = withUnsafeTemporaryAllocation(of: Double.self, capacity: r) { column in
-            result.elements.withUnsafeMutableBufferPointer { m in
-                for k in 0..<r {
-                    let pivot = m[k * r + k]
-                    guard pivot > 0, pivot.isFinite else { return false }
-                    logDeterminant += log(pivot)
-                    // Only the upper triangle is kept up to date.
-                    for i in 0..<r { column[i] = i < k ? m[i * r + k] : m[k * r + i] }
-                    column[k] = 0
-                    for i in 0..<r where i != k {
-                        let factor = column[i] / pivot
-                        for j in i..<r { m[i * r + j] -= factor * column[j] }
-                    }
-                    for i in 0..<k { m[i * r + k] = column[i] / pivot }
-                    for j in (k + 1)..<max(r, k + 1) { m[k * r + j] = column[j] / pivot }
-                    m[k * r + k] = -1 / pivot
-                }
-                for index in m.indices { m[index] = -m[index] }
-                return true
-            }
-        }
-        guard isDefinite, logDeterminant.isFinite else { return nil }
-        result.mirrorUpper()
-        return (result, logDeterminant)
     }
 
     /// The lower triangular L with L Lᵀ = M, or nil where M is not positive definite.

@@ -1,22 +1,24 @@
 import LorikeetQuant
 
 extension TrainableAdapter {
-    /// Runs `body` for every layer, on all threads, and gathers what became of each.
+    /// Runs `body` for all layers, `count` at once, on all threads, and gathers what became of each.
     ///
     /// A layer's outcome depends on its own factors alone, so threads change nothing.
-    func refactorEachModule(
-        _ compute: Compute, _ body: (Module) -> RefactoringOutcome
+    func refactorModules(
+        _ compute: Compute, atOnce count: Int = 1,
+        _ body: (_ thread: Int, _ modules: ArraySlice<Module>) -> [RefactoringOutcome]
     )
         -> RefactoringReport
     {
-        var outcomes = [RefactoringOutcome](repeating: .failed, count: modules.count)
+        let pieces = (modules.count + count - 1) / count
+        var outcomes = [[RefactoringOutcome]](repeating: [], count: pieces)
         outcomes.withUnsafeMutableBufferPointer { outcomes in
-            // Each item is written by whoever takes its layer.
+            // Each item is written by whoever takes its layers.
             nonisolated(unsafe) let outcomes = outcomes
-            compute.pool.run(pieces: modules.count) { _, index in
-                outcomes[index] = body(modules[index])
+            compute.pool.run(pieces: pieces) { thread, piece in
+                outcomes[piece] = body(thread, modules[(piece * count)...].prefix(count))
             }
         }
-        return outcomes.reduce(into: RefactoringReport()) { $0.add($1) }
+        return outcomes.joined().reduce(into: RefactoringReport()) { $0.add($1) }
     }
 }

@@ -32,17 +32,25 @@ public final class AdamW: @unchecked Sendable {
         public init() {}
     }
 
-    /// A factor's moments, in the factor's shape.
-    public struct Moments: Sendable {
-        /// Torch's `exp_avg`, m.
+    /// A factor's moments, in the factor's shape: m = `scale` · `first`, v = `scale`² · `second`.
+    public final class Moments: @unchecked Sendable {
+        // Unchecked: as AdamW itself.
+
+        /// Torch's `exp_avg`, but for the scale.
         public let first: Buffer<Float>
-        /// Torch's `exp_avg_sq`, v.
+        /// Torch's `exp_avg_sq`, but for the scale's square.
         public let second: Buffer<Float>
+        /// What the next step multiplies both by when it reads them: 1 but where the factor, and with it
+        /// its gradients, was rescaled since the last one.
+        public fileprivate(set) var scale = 1.0
 
         init(_ count: Int) {
             first = Buffer(count)
             second = Buffer(count)
         }
+
+        /// Lets the moments follow gradients that are `factor` times what they were.
+        public func rescale(by factor: Double) { scale *= factor }
     }
 
     /// The settings.
@@ -83,12 +91,15 @@ public final class AdamW: @unchecked Sendable {
         let stepSize = Float(learningRate / (1 - pow(options.beta1, Double(stepCount))))
         let root = Float((1 - pow(options.beta2, Double(stepCount))).squareRoot())
         let epsilon = Float(options.epsilon)
+        let (scale1, scale2) = (Float(moments.scale), Float(moments.scale * moments.scale))
+        moments.scale = 1
         let (p, g, m, v) = (
             parameters.pointer, gradient.pointer, moments.first.pointer, moments.second.pointer
         )
         for i in 0..<parameters.count {
-            m[i] += w1 * (g[i] - m[i])
-            v[i] = beta2 * v[i] + w2 * g[i] * g[i]
+            let first = scale1 * m[i]
+            m[i] = first + w1 * (g[i] - first)
+            v[i] = beta2 * (scale2 * v[i]) + w2 * g[i] * g[i]
             p[i] = kept * p[i] - stepSize * m[i] / (v[i].squareRoot() / root + epsilon)
         }
     }

@@ -20,9 +20,11 @@ public struct StepMetrics: Sendable, Equatable {
     public var seconds: Double
     /// What RefLoRA did, in the steps where it does something.
     public var refactoring: RefactoringReport?
+    /// What the method took of the step beside the optimizer, in seconds.
+    public var refactoringSeconds: Double
 
     /// The row: step, loss, learning_rate, gradient_norm, tokens, tokens_per_second, seconds, and with
-    /// RefLoRA condition_number, refactorings_skipped and refactorings_failed.
+    /// RefLoRA condition_number, refactorings_skipped, refactorings_failed and refactoring_seconds.
     public var json: JSON {
         var row: JSON = [
             "step": .int(step), "loss": .double(loss), "learning_rate": .double(learningRate),
@@ -35,6 +37,7 @@ public struct StepMetrics: Sendable, Equatable {
             }
             row["refactorings_skipped"] = .int(refactoring.skipped)
             row["refactorings_failed"] = .int(refactoring.failed)
+            row["refactoring_seconds"] = .double(refactoringSeconds)
         }
         return row
     }

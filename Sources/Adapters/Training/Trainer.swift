@@ -109,12 +109,17 @@ public struct Trainer {
             if let maximum = options.maximumGradientNorm {
                 adapter.clipGradients(norm: norm, to: maximum)
             }
-            let before = method.beforeStep(step, adapter: adapter, compute: compute)
+            var (before, after): (RefactoringReport?, RefactoringReport?)
+            var refactoringTime = clock.measure {
+                before = method.beforeStep(step, adapter: adapter, compute: compute)
+            }
             optimizer.step(
                 adapter, learningRateA: rate, learningRateB: rate * method.learningRateRatio,
                 compute: compute)
-            let after = method.afterStep(
-                step, adapter: adapter, optimizer: optimizer, compute: compute)
+            refactoringTime += clock.measure {
+                after = method.afterStep(
+                    step, adapter: adapter, optimizer: optimizer, compute: compute)
+            }
 
             let tokens = batch.reduce(0) { $0 + $1.inputIDs.count }
             summary.steps += 1
@@ -126,7 +131,8 @@ public struct Trainer {
                 step: step + 1, totalSteps: totalSteps, loss: loss, learningRate: rate,
                 gradientNorm: norm, tokens: tokens,
                 tokensPerSecond: Double(tokens) / ((clock.now - stepStart) / .seconds(1)),
-                seconds: summary.seconds, refactoring: before ?? after)
+                seconds: summary.seconds, refactoring: before ?? after,
+                refactoringSeconds: refactoringTime / .seconds(1))
             try metrics?.append(row)
             if try progress(row) == .stop {
                 summary.isStopped = step + 1 < totalSteps

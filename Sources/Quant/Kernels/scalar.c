@@ -199,6 +199,16 @@ static float rmsnorm(const float *x, const float *weight, size_t n, float epsilo
   return scale;
 }
 
+static void scale(float a, size_t n, float *x) {
+  for (size_t i = 0; i < n; i++) x[i] *= a;
+}
+
+static double sum_of_squares(const float *x, size_t n) {
+  double sum = 0;
+  for (size_t i = 0; i < n; i++) sum += (double)x[i] * x[i];
+  return sum;
+}
+
 static void gemm(const quant_gemm *p, float *scratch) {
   (void)scratch;
   for (size_t m = 0; m < p->M; m++) {
@@ -213,7 +223,9 @@ static void gemm(const quant_gemm *p, float *scratch) {
   }
 }
 
+#include "scalar_refactoring.h"
 #include "scalar_tiles.h"
+
 // Where dimension 0 of position j's key is; the next ones are QUANT_KV_BLOCK apart.
 static uint16_t *key_of(const quant_kv *kv, size_t head, size_t j) {
   size_t row = j / QUANT_KV_BLOCK * kv->kv_heads + head;
@@ -315,6 +327,11 @@ const quant_kernels quant_kernels_scalar = {
     .swiglu = swiglu,
     .swiglu_backward = swiglu_backward,
     .rmsnorm = rmsnorm,
+    .scale = scale,
+    .sum_of_squares = sum_of_squares,
+    .factor_gram = factor_gram,
+    .factor_multiply = factor_multiply,
+    .geometric_means = geometric_means,
     .kv_write = kv_write,
     .attend = attend,
     .attend_merge = attend_merge,

@@ -500,6 +500,13 @@ static void axpy(float a, const float *x, size_t n, float *y) {
 #undef BODY
 }
 
+static void scale(float a, size_t n, float *x) {
+  vec factor = v_set(a);
+#define BODY(load, store) store(x + i, v_mul(factor, load(x + i)));
+  FOR_EACH_VECTOR(n, BODY);
+#undef BODY
+}
+
 static float softmax(float *x, size_t n, float scale) {
   vec s = v_set(scale), largest = v_set(-INFINITY);
   size_t whole = n - n % LANES;

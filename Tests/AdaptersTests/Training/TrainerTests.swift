@@ -72,6 +72,8 @@ import Testing
         #expect(steps[4...].allSatisfy { ($0.refactoring?.conditionNumber ?? 0) >= 1 })
         #expect(steps[4...].allSatisfy { $0.refactoring?.refactored == 2 })
         #expect(steps[4].json["refactorings_skipped"] == .int(0))
+        #expect(steps[..<4].allSatisfy { $0.json["refactoring_seconds"] == nil })
+        #expect(steps[4...].allSatisfy { ($0.json["refactoring_seconds"]?.double ?? 0) > 0 })
         let (_, scalar) = try train(options(.refloraS))
         #expect(scalar[..<3].allSatisfy { $0.refactoring == nil })
         #expect(scalar[3...].allSatisfy { $0.refactoring?.refactored == 2 })

@@ -257,6 +257,7 @@ enum { PANEL_HEIGHT = 4 };
 #include "../panel_tiles.h"
 #include "../vector_attention.h"
 #include "../vector_gemm.h"
+#include "../vector_refactoring.h"
 
 V void store_rounded(const vec x[16], quant_precision precision, void *out) {
   int16x8_t halves[8];
@@ -428,6 +429,11 @@ const quant_kernels quant_kernels_neon = {
     .swiglu = swiglu,
     .swiglu_backward = swiglu_backward,
     .rmsnorm = rmsnorm,
+    .scale = scale,
+    .sum_of_squares = sum_of_squares,
+    .factor_gram = factor_gram,
+    .factor_multiply = factor_multiply,
+    .geometric_means = geometric_means,
 };
 
 #endif

@@ -129,6 +129,29 @@ typedef struct {
   int accumulate;
 } quant_gemm;
 
+// --- RefLoRA's algebra, float64 ---
+
+// A low-rank factor F [rank, n] in fp32: element (i, k) is data[i * n + k], or of a tall one, which
+// lies as its transpose, data[k * rank + i].
+typedef struct {
+  float *data;
+  size_t rank, n;
+  int is_tall;
+} quant_factor;
+
+enum {
+  // Pairs of matrices that geometric_means takes at once.
+  QUANT_PAIRS = 8
+};
+
+// Doubles, 64-byte aligned, that factor_gram, factor_multiply and geometric_means want as scratch.
+static inline size_t quant_factor_scratch(size_t rank) {
+  // Triangles of four matrices and a column, or square matrices and 64 columns of a factor:
+  // QUANT_PAIRS at once, or padded to as many.
+  size_t padded = (rank + QUANT_PAIRS - 1) / QUANT_PAIRS * QUANT_PAIRS;
+  return padded * (2 * QUANT_PAIRS * (padded + 1) + 128);
+}
+
 typedef struct quant_kernels {
   const char *isa;  // "scalar", "avx2", "avx512", "neon"
 
@@ -203,6 +226,30 @@ typedef struct quant_kernels {
                           float *dgate, float *dup);
   // y = x / rms(x) * weight, rms(x) = sqrt(mean(x²) + epsilon); returns 1 / rms(x). y may alias x.
   float (*rmsnorm)(const float *x, const float *weight, size_t n, float epsilon, float *y);
+
+  // x = a x
+  void (*scale)(float a, size_t n, float *x);
+  // sum of x², float64
+  double (*sum_of_squares)(const float *x, size_t n);
+
+  // --- RefLoRA's algebra, float64 ---
+
+  // G = F Fᵀ, [rank, rank].
+  void (*factor_gram)(const quant_factor *f, double *g, double *scratch);
+  // F ← M F, M [rank, rank] symmetric.
+  void (*factor_multiply)(const double *m, const quant_factor *f, double *scratch);
+  // The geometric mean S of y[p] and x[p]⁻¹, S x[p] S = y[p], and its inverse, for `count` <=
+  // QUANT_PAIRS pairs of symmetric positive definite matrices, [count, rank, rank] each: by the
+  // scaled Newton iteration
+  //
+  //   M ← (μ M + (μ N)⁻¹) / 2,  N ← (μ N + (μ M)⁻¹) / 2,  μ = (det M · det N)^(-1/2r)
+  //
+  // from M = y, N = x. Bit p of the result says that pair p has its mean: not where a matrix is not
+  // positive definite or has tr M · tr M⁻¹ (at least its condition) of `largest_condition` or more,
+  // nor where the iteration does not converge; s[p] and inverse[p] are undefined then. Every bit of
+  // a pair's result depends on that pair alone.
+  unsigned (*geometric_means)(size_t count, size_t rank, double largest_condition, const double *x,
+                              const double *y, double *s, double *inverse, double *scratch);
 
   // --- Attention over halves, fp32 arithmetic ---
 

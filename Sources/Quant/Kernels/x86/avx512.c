@@ -230,6 +230,7 @@ V void quantize_64(boundaries b, interval_codes order, const float *x, vec recip
 // Made of those.
 #include "../vector_attention.h"
 #include "../vector_gemm.h"
+#include "../vector_refactoring.h"
 #include "../vector_tiles.h"
 #include "avx512_tiles.h"
 // After those.
@@ -260,6 +261,11 @@ const quant_kernels quant_kernels_avx512 = {
     .swiglu = swiglu,
     .swiglu_backward = swiglu_backward,
     .rmsnorm = rmsnorm,
+    .scale = scale,
+    .sum_of_squares = sum_of_squares,
+    .factor_gram = factor_gram,
+    .factor_multiply = factor_multiply,
+    .geometric_means = geometric_means,
     .kv_write = kv_write,
     .attend = attend,
     .attend_merge = attend_merge,
