@@ -7,18 +7,31 @@ public enum LinearWeight: Sendable {
     /// Rearranged for integer products.
     case tiled(TiledMatrix)
 
-    /// The form for the precision of `compute`: tiles, unless it is fp32 or they do not fit.
+    /// The form for the precision of what `tiling` computes on: tiles, unless it is fp32 or they do not
+    /// fit.
     ///
-    /// Weights that are not quantized are rounded to 8 bits for tiles: `roundsFloats` says whether they may
-    /// be. An output projection loses nothing that shows; all layers of a model together do.
+    /// - Parameters:
+    ///   - matrix: the weights as they are stored.
+    ///   - roundsFloats: whether weights that are not quantized may be rounded to 8 bits for tiles. An
+    ///     output projection loses nothing that shows; all layers of a model together do.
+    ///   - tiling: what makes the tiles; they are there when it has finished.
+    ///   - done: called with rows of `matrix` that tiles have taken the place of, by any thread.
     public init(
-        _ matrix: WeightMatrix, roundsFloats: Bool = false, on compute: Compute,
-        in memory: TileMemory = TileMemory()
+        _ matrix: WeightMatrix, roundsFloats: Bool = false, in tiling: Tiling,
+        done: @escaping (_ rows: Range<Int>) -> Void = { _ in }
     ) {
         let isTiled =
-            compute.precision != .fp32 && TiledMatrix.fits(matrix)
+            tiling.compute.precision != .fp32 && TiledMatrix.fits(matrix)
             && (matrix.isQuantized || roundsFloats)
-        self = isTiled ? .tiled(TiledMatrix(matrix, on: compute, in: memory)) : .stored(matrix)
+        self =
+            isTiled ? .tiled(TiledMatrix(matrix, in: tiling, done: done)) : .stored(matrix)
+    }
+
+    /// The form for the precision of `compute`, made at once.
+    public init(_ matrix: WeightMatrix, roundsFloats: Bool = false, on compute: Compute) {
+        let tiling = Tiling(on: compute)
+        self.init(matrix, roundsFloats: roundsFloats, in: tiling)
+        tiling.finish()
     }
 
     /// Output features.

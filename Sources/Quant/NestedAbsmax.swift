@@ -46,11 +46,18 @@ public struct NestedAbsmax: Sendable, Equatable {
     /// - Returns: one scale a block.
     public func decoded(through map: [Float] = DynamicMap.values) -> Buffer<Float> {
         precondition(map.count == 256, "a map of \(map.count) values for 8-bit codes")
-        let absmax = Buffer<Float>(codes.count)
-        for block in codes.indices {
-            let scaled =
-                map[Int(codes[block])] * nestedAbsmax[block / Self.blockSize]
-            absmax[block] = scaled + offset
+        let absmax = Buffer<Float>(uninitialized: codes.count)
+        let elements = absmax.elements
+        map.withUnsafeBufferPointer { map in
+            codes.withUnsafeBufferPointer { codes in
+                for (index, scale) in nestedAbsmax.enumerated() {
+                    let begin = index * Self.blockSize
+                    for block in begin..<min(begin + Self.blockSize, codes.count) {
+                        let scaled = map[Int(codes[block])] * scale
+                        elements[block] = scaled + offset
+                    }
+                }
+            }
         }
         return absmax
     }

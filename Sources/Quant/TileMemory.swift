@@ -2,15 +2,12 @@
 ///
 /// A matrix of a small model is too small for huge pages of its own, and pages of 4 KB are slow to come by
 /// and miss the processor's address cache when a token's weights stream through it.
-public final class TileMemory {
+final class TileMemory {
     private static let pieceBytes = 32 << 20
     private static let alignment = 64
 
     private var piece = Buffer<UInt8>(0)
     private var used = 0
-
-    /// No memory yet.
-    public init() {}
 
     /// `count` elements that hold anything, and what keeps them.
     func allocate<Element: BitwiseCopyable>(

@@ -5,7 +5,7 @@ public import QuantKernels
 /// Made once from weights as they are stored; columns must be a multiple of 64, and a scale must not be
 /// shared by parts of two rows.
 public struct TiledMatrix: @unchecked Sendable {
-    // Unchecked: nothing writes to the memory after `init`.
+    // Unchecked: nothing writes to the memory once its tiling is finished.
 
     /// The kernels' view of it.
     public let raw: quant_tiles
@@ -25,7 +25,15 @@ public struct TiledMatrix: @unchecked Sendable {
     }
 
     /// Rearranges 4-bit weights; quantizes others to 8 bits, a scale to every 64 columns of a row.
-    public init(_ matrix: WeightMatrix, on compute: Compute, in memory: TileMemory) {
+    ///
+    /// - Parameters:
+    ///   - matrix: the weights.
+    ///   - tiling: what makes the tiles; they are there when it has finished.
+    ///   - done: called with rows of `matrix` that are not needed any more, by any thread.
+    public init(
+        _ matrix: WeightMatrix, in tiling: Tiling,
+        done: @escaping (_ rows: Range<Int>) -> Void = { _ in }
+    ) {
         precondition(Self.fits(matrix), "\(matrix.rows) × \(matrix.columns) cannot be tiled")
         let bits = matrix.isQuantized ? 4 : 8
         let tileRows = (matrix.rows + Int(QUANT_TILE_ROWS) - 1) / Int(QUANT_TILE_ROWS)
@@ -33,8 +41,8 @@ public struct TiledMatrix: @unchecked Sendable {
         let weightsPerTile = Int(QUANT_TILE_ROWS * QUANT_TILE_COLUMNS)
         let codeBytes = tileCount * weightsPerTile * bits / 8
         let scaleCount = tileCount * Int(QUANT_TILE_ROWS)
-        let codes = memory.allocate(codeBytes, of: UInt8.self)
-        let scales = memory.allocate(scaleCount, of: UInt16.self)
+        let codes = tiling.memory.allocate(codeBytes, of: UInt8.self)
+        let scales = tiling.memory.allocate(scaleCount, of: UInt16.self)
         owners = [codes.owner, scales.owner]
         self.memory = codeBytes + 2 * scaleCount
         // Halves hold scales up to 65504 and lose digits below 6e-5. The largest of those that are known
@@ -54,12 +62,17 @@ public struct TiledMatrix: @unchecked Sendable {
             tiles.multiplier16 = multiplier
             tiles.multiplier8 = multiplier
         }
-        let pack = matrix.isQuantized ? compute.kernels.tile_4bit : compute.kernels.tile_8bit
-        compute.pool.split(tileRows) { [tiles] _, begin, end in
-            var tiles = tiles
-            withUnsafePointer(to: matrix.raw) { pack?($0, 1 / multiplier, begin, end, &tiles) }
-        }
         raw = tiles
+        let kernels = tiling.compute.kernels
+        let pack = matrix.isQuantized ? kernels.tile_4bit : kernels.tile_8bit
+        let rowsPerTile = Int(QUANT_TILE_ROWS)
+        tiling.add(rows: tileRows, weightsPerRow: rowsPerTile * matrix.columns) { [raw] rows in
+            var tiles = raw
+            withUnsafePointer(to: matrix.raw) {
+                pack?($0, 1 / multiplier, rows.lowerBound, rows.upperBound, &tiles)
+            }
+            done(rowsPerTile * rows.lowerBound..<min(rowsPerTile * rows.upperBound, matrix.rows))
+        }
     }
 }
 

@@ -1,4 +1,5 @@
 import ArgumentParser
+import LorikeetAdapters
 
 /// The command line: one subcommand a file.
 @main
@@ -17,4 +18,9 @@ struct Lorikeet: ParsableCommand {
             Quantize.self, Train.self, Generate.self, Chat.self, Bundle.self, Inspect.self,
             Perplexity.self, Bench.self, Logits.self, Tokenize.self, Quickstart.self,
         ])
+
+    static func main() {
+        OpenBLAS.useOneThread
+        main(nil)
+    }
 }

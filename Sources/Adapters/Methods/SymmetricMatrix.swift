@@ -88,8 +88,3 @@ struct SymmetricMatrix: Sendable, Equatable {
         return SymmetricMatrix(gramOfRows: vectors, size: size)
     }
 }
-
-/// OpenBLAS's own threads would fight with the pool's, each of which calls it for another module.
-enum OpenBLAS {
-    static let useOneThread: Void = openblas_set_num_threads(1)
-}

@@ -30,6 +30,15 @@ public struct Tensor: @unchecked Sendable {
 
     /// Lets go of the memory that the bytes occupy; they are read again from the file when needed.
     public func releasePages() { (owner as? MappedFile)?.releasePages(of: bytes) }
+
+    /// The same for a part of a matrix that has so many `rows`.
+    func releasePages(ofRows part: Range<Int>, of rows: Int) {
+        let (begin, end) = (
+            bytes.count * part.lowerBound / rows, bytes.count * part.upperBound / rows
+        )
+        (owner as? MappedFile)?.releasePages(
+            of: UnsafeRawBufferPointer(rebasing: bytes[begin..<end]))
+    }
 }
 
 extension [Tensor] {

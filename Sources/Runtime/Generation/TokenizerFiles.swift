@@ -36,12 +36,14 @@ public struct TokenizerFiles: Sendable {
     ///
     /// - Throws: `.notFound` without a tokenizer.json, and what `Tokenizer` throws.
     public func tokenizer() throws -> Tokenizer {
-        guard let json = try json("tokenizer.json") else {
+        guard let data = files["tokenizer.json"] else {
             throw LorikeetError(
                 .notFound, path, "there is no tokenizer.json",
                 advice: "Put the model's tokenizer.json into the folder.")
         }
-        var tokenizer = try Tokenizer(json: json, source: path + "/tokenizer.json")
+        var tokenizer = try data.withUnsafeBytes {
+            try Tokenizer(parsing: $0, source: path + "/tokenizer.json")
+        }
         if let configuration = try self.json("tokenizer_config.json") {
             try tokenizer.apply(
                 configuration: configuration, source: path + "/tokenizer_config.json")

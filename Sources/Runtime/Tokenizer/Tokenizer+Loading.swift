@@ -5,8 +5,9 @@ extension Tokenizer {
     ///
     /// - Throws: `.malformed` for a file that contradicts itself, `.unsupported` for a component that is
     ///   not implemented; both name the key.
-    public init(json: JSON, source: String) throws {
-        let root = TokenizerSection(json: json, path: "", source: source)
+    public init(parsing bytes: UnsafeRawBufferPointer, source: String) throws {
+        let document = try TokenizerDocument(parsing: bytes, source: source)
+        let root = TokenizerSection(json: document.json, path: "", source: source)
         guard let modelSection = root.section("model") else {
             throw root.failure(.malformed, "model", "a tokenizer without vocabulary")
         }
@@ -14,7 +15,7 @@ extension Tokenizer {
         let normalizer = try root.section("normalizer").map(makeNormalizer)
         let isByteLevel = root.section("pre_tokenizer")?.endsInByteLevel == true
 
-        let words = try Vocabulary(modelSection)
+        let words = try Vocabulary(modelSection, of: document)
         var vocabulary = words
         for token in added {
             try token.content.withUnsafeBufferPointer { content in
@@ -46,7 +47,8 @@ extension Tokenizer {
         specialIDs = Set(added.lazy.filter(\.isSpecial).map(\.id))
         self.normalizer = normalizer
         preTokenizer = try root.section("pre_tokenizer").map(makePreTokenizer)
-        model = try makeTokenModel(modelSection, vocabulary: words, isByteLevel: isByteLevel)
+        model = try makeTokenModel(
+            modelSection, merges: document.merges, vocabulary: words, isByteLevel: isByteLevel)
         postProcessor =
             try root.section("post_processor").map(PostProcessor.init) ?? PostProcessor()
         for id in postProcessor.addedIDs where vocabulary.bytes(of: id) == nil {
@@ -57,10 +59,18 @@ extension Tokenizer {
         self.vocabulary = vocabulary
     }
 
+    /// Takes a tokenizer.json that is in memory; the rest is as above.
+    public init(json: JSON, source: String) throws {
+        self = try json.data().withUnsafeBytes { try Tokenizer(parsing: $0, source: source) }
+    }
+
     /// Reads the tokenizer.json of a model's folder, and its tokenizer_config.json if there is one.
     public init(folder: String) throws {
         let path = (folder as NSString).appendingPathComponent("tokenizer.json")
-        try self.init(json: JSON(contentsOf: path), source: path)
+        let file = try MappedFile(path: path)
+        self = try withExtendedLifetime(file) {
+            try Tokenizer(parsing: file.bytes, source: path)
+        }
         let configuration = (folder as NSString).appendingPathComponent("tokenizer_config.json")
         guard FileManager.default.fileExists(atPath: configuration) else { return }
         try apply(configuration: JSON(contentsOf: configuration), source: configuration)

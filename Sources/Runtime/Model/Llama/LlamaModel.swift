@@ -111,7 +111,7 @@ extension LlamaModel {
         let configuration = try ModelConfiguration(
             checkpoint.configuration,
             source: checkpoint.path + (checkpoint is HuggingFaceFolder ? "/config.json" : ""))
-        let memory = TileMemory()
+        let tiling = Tiling(on: compute)
         try self.init(
             configuration,
             reader: LlamaReader(
@@ -119,12 +119,12 @@ extension LlamaModel {
                 weights: { try checkpoint.weights($0, rows: $1, columns: $2) },
                 linear: { name, rows, columns, isOutput in
                     let stored = try checkpoint.weights(name, rows: rows, columns: columns)
-                    let weight = LinearWeight(
-                        stored, roundsFloats: isOutput, on: compute,
-                        in: memory)
-                    if case .tiled = weight { try checkpoint.tensor(name).releasePages() }
-                    return weight
+                    let tensor = try checkpoint.tensor(name)
+                    return LinearWeight(stored, roundsFloats: isOutput, in: tiling) {
+                        tensor.releasePages(ofRows: $0, of: rows)
+                    }
                 },
                 vector: { try checkpoint.vector($0, count: $1) }))
+        tiling.finish()
     }
 }

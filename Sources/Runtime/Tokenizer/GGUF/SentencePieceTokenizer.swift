@@ -55,9 +55,11 @@ private func impliedMerges(
         var left: (text: String, id: Int32, count: Int)
         var right: (text: String, id: Int32, count: Int)
     }
-    let section = TokenizerSection(
-        json: ["vocab": .object(vocabulary)], path: "tokenizer.ggml", source: metadata.source)
-    let ids = try Vocabulary(section)
+    var texts = TextList()
+    for key in vocabulary.keys { texts.append { $0 += key.utf8 } }
+    let ids = try Vocabulary(
+        TokenizerSection(json: nil, path: "tokenizer.ggml.tokens", source: metadata.source),
+        texts: texts, ids: vocabulary.values.compactMap(\.int).map(Int32.init))
     let scores = try metadata.scores()
     var merges: [Merge] = []
     for (token, id) in vocabulary {

@@ -15,8 +15,10 @@ struct BytePairEncoding: TokenModel {
     /// Words up to here are merged by scanning; past it, a heap costs less than the scans.
     private static let longestScanned = 48
 
-    /// Reads a BPE `model` of tokenizer.json.
-    init(_ section: TokenizerSection, vocabulary: Vocabulary, isByteLevel: Bool) throws {
+    /// Reads a BPE `model` of tokenizer.json; `pairs` are its merges.
+    init(
+        _ section: TokenizerSection, pairs: TextList, vocabulary: Vocabulary, isByteLevel: Bool
+    ) throws {
         if let dropout = section.section("dropout"), dropout.json.double != 0 {
             throw dropout.failure(.unsupported, nil, "merges that are dropped at random")
         }
@@ -24,7 +26,7 @@ struct BytePairEncoding: TokenModel {
         self.isByteLevel = isByteLevel
         ignoresMerges = try section.bool("ignore_merges", default: false)
         symbols = try SymbolTable(section, vocabulary: vocabulary, isByteLevel: isByteLevel)
-        merges = try MergeTable(section, vocabulary: vocabulary)
+        merges = try MergeTable(section, pairs: pairs, vocabulary: vocabulary)
     }
 
     func appendTokens(of text: PreTokenizedText, to ids: inout [Int32]) {
@@ -125,53 +127,39 @@ struct BytePairEncoding: TokenModel {
 }
 
 extension MergeTable {
-    /// Reads `merges`: pairs, or strings with a space between the two; each pair's text must be a token.
-    fileprivate init(_ section: TokenizerSection, vocabulary: Vocabulary) throws {
+    /// Reads `merges`, two of `pairs` each; what a pair comes to must be a token too.
+    fileprivate init(
+        _ section: TokenizerSection, pairs: TextList, vocabulary: Vocabulary
+    ) throws {
         let prefix = try section.optionalString("continuing_subword_prefix") ?? ""
-        let list = section.section("merges")
-        guard let elements = list?.json.array ?? (list == nil ? [] : nil) else {
+        if let list = section.section("merges"), list.json.array == nil {
             throw section.failure(.malformed, "merges", "not an array")
         }
-        self.init(capacity: elements.count)
-        var joined: [UInt8] = []
-        for (rank, element) in elements.enumerated() {
-            guard let (left, right) = Self.pair(element) else {
-                throw section.failure(
-                    .malformed, "merges[\(rank)]", "not a pair of tokens", got: element.text())
-            }
-            guard right.utf8.count >= prefix.utf8.count else {
-                throw section.failure(
-                    .malformed, "merges[\(rank)]", "a token shorter than the continuing prefix",
-                    got: right)
-            }
-            joined.removeAll(keepingCapacity: true)
-            joined += left.utf8
-            joined += right.utf8.dropFirst(prefix.utf8.count)
-            func id(_ token: some Collection<UInt8>) throws -> Int32 {
-                guard let id = vocabulary.id(of: token) else {
+        self.init(capacity: pairs.count / 2)
+        try pairs.heap.withUnsafeBufferPointer { heap in
+            for rank in 0..<pairs.count / 2 {
+                let (left, right) = (heap[pairs[2 * rank]], heap[pairs[2 * rank + 1]])
+                guard right.count >= prefix.utf8.count else {
                     throw section.failure(
-                        .malformed, "merges[\(rank)]", "names a token that the vocabulary has not",
-                        got: String(reflecting: String(decoding: token, as: UTF8.self)))
+                        .malformed, "merges[\(rank)]", "a token shorter than the continuing prefix",
+                        got: String(decoding: right, as: UTF8.self))
                 }
-                return id
+                // The two lie side by side.
+                let joined = heap[left.startIndex..<right.endIndex]
+                func id(_ token: some Collection<UInt8>) throws -> Int32 {
+                    guard let id = vocabulary.id(of: token) else {
+                        throw section.failure(
+                            .malformed, "merges[\(rank)]",
+                            "names a token that the vocabulary has not",
+                            got: String(reflecting: String(decoding: token, as: UTF8.self)))
+                    }
+                    return id
+                }
+                let merged =
+                    try prefix.isEmpty
+                    ? id(joined) : id(Array(left) + right.dropFirst(prefix.utf8.count))
+                insert(try id(left), try id(right), Merge(rank: Int32(rank), id: merged))
             }
-            insert(
-                try id(left.utf8), try id(right.utf8), Merge(rank: Int32(rank), id: try id(joined)))
         }
-    }
-
-    private static func pair(_ element: JSON) -> (String, String)? {
-        if let pair = element.array {
-            guard pair.count == 2, let left = pair[0].string, let right = pair[1].string else {
-                return nil
-            }
-            return (left, right)
-        }
-        guard
-            let parts = element.string?.utf8.split(
-                separator: 0x20, omittingEmptySubsequences: false),
-            parts.count == 2
-        else { return nil }
-        return (String(Substring(parts[0])), String(Substring(parts[1])))
     }
 }

@@ -4,11 +4,11 @@ protocol TokenModel: Sendable {
     func appendTokens(of text: PreTokenizedText, to ids: inout [Int32])
 }
 
-/// Reads the `model` of tokenizer.json.
+/// Reads the `model` of tokenizer.json; `merges` are the texts of its merges, two each.
 ///
 /// A byte-level vocabulary spells bytes as characters, see `ByteSpelling`.
 func makeTokenModel(
-    _ section: TokenizerSection, vocabulary: Vocabulary, isByteLevel: Bool
+    _ section: TokenizerSection, merges: TextList, vocabulary: Vocabulary, isByteLevel: Bool
 ) throws -> any TokenModel {
     // Files older than the field hold BPE.
     let type = try section.optionalString("type") ?? "BPE"
@@ -17,5 +17,6 @@ func makeTokenModel(
             .unsupported, "type", "a tokenizer model of an unknown kind", expected: "BPE", got: type
         )
     }
-    return try BytePairEncoding(section, vocabulary: vocabulary, isByteLevel: isByteLevel)
+    return try BytePairEncoding(
+        section, pairs: merges, vocabulary: vocabulary, isByteLevel: isByteLevel)
 }

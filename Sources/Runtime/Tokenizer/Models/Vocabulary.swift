@@ -6,63 +6,71 @@ import Musl
 
 /// Token texts and their ids, both ways; texts are bytes, so canonically equivalent tokens stay apart.
 struct Vocabulary: Sendable {
-    /// All texts, one after the other.
-    private var heap: [UInt8] = []
-    /// Entry i's text is `heap[bounds[i]..<bounds[i + 1]]`.
-    private var bounds: [Int32] = [0]
+    private var texts: TextList
     /// Entry i's id.
-    private var ids: [Int32] = []
+    private var ids: [Int32]
     /// Id to entry, -1 where there is none.
     private var entries: [Int32] = []
     /// Open addressing over the entries, -1 where free; a power of two, at most half full.
     private var slots: [Int32] = []
 
-    /// Reads `vocab`, an object from texts to ids.
-    init(_ section: TokenizerSection) throws {
+    /// Takes the tokens of `vocab`, an object from texts to ids; `section` is the model.
+    init(_ section: TokenizerSection, of document: TokenizerDocument) throws {
         guard let vocabulary = section.section("vocab") else {
             throw section.failure(.malformed, "vocab", "a tokenizer without vocabulary")
         }
-        guard let members = vocabulary.json.object, !members.isEmpty else {
+        guard vocabulary.json.object != nil, document.tokens.count > 0 else {
             throw vocabulary.failure(.malformed, nil, "not an object of tokens", got: "no token")
         }
-        grow(to: members.count)
-        for (text, value) in members {
-            guard let id = value.int.flatMap(Int32.init(exactly:)), id >= 0 else {
-                throw vocabulary.failure(.malformed, text, "not a token id", got: value.text())
-            }
-            var text = text
-            try text.withUTF8 { try insert($0, id: id, of: members.count, section: vocabulary) }
-        }
+        try self.init(vocabulary, texts: document.tokens, ids: document.ids)
+    }
+
+    /// Tokens and the id of each; `section` is where they come from.
+    init(_ section: TokenizerSection, texts: TextList, ids: [Int32]) throws {
+        self.texts = texts
+        self.ids = ids
+        makeRoom(for: ids.count)
+        for entry in ids.indices { try enter(entry, of: ids.count, section: section) }
     }
 
     /// Adds a text that is not there yet; `count` is the number of tokens that the file has in all.
     mutating func insert(
         _ text: UnsafeBufferPointer<UInt8>, id: Int32, of count: Int, section: TokenizerSection
     ) throws {
-        // Gaps are legal; a table for an id far past the tokens would be a lying file's to size.
-        guard Int(id) < count * 16 + 65_536 else {
-            throw section.failure(
-                .malformed, String(decoding: text, as: UTF8.self),
-                "an id far past the vocabulary's size",
-                got: String(id))
-        }
-        if Int(id) >= entries.count {
-            entries += repeatElement(-1, count: max(Int(id) + 1, count) - entries.count)
-        }
-        guard entries[Int(id)] < 0 else {
-            throw section.failure(
-                .malformed, String(decoding: text, as: UTF8.self),
-                "the id \(id) is that of \(String(reflecting: token(of: id) ?? "")) already")
-        }
-        guard heap.count + text.count <= Int(Int32.max) else {
+        guard texts.heap.count + text.count <= Int(Int32.max) else {
             throw section.failure(.unsupported, nil, "more than 2 GiB of tokens")
         }
-        grow(to: ids.count + 1)
-        slots[slot(of: text)] = Int32(ids.count)
-        entries[Int(id)] = Int32(ids.count)
+        texts.append { $0 += text }
         ids.append(id)
-        heap += text
-        bounds.append(Int32(heap.count))
+        if slots.count < 2 * ids.count {
+            makeRoom(for: 2 * ids.count)
+            for entry in ids.indices.dropLast() { slots[slot(of: entry)] = Int32(entry) }
+        }
+        try enter(ids.count - 1, of: count, section: section)
+    }
+
+    /// Makes an entry found by its text and its id.
+    private mutating func enter(_ entry: Int, of count: Int, section: TokenizerSection) throws {
+        func failure(_ problem: String, got: String? = nil) -> LorikeetError {
+            let text = String(decoding: texts.heap[texts[entry]], as: UTF8.self)
+            return section.failure(.malformed, text, problem, got: got)
+        }
+        let id = Int(ids[entry])
+        // Gaps are legal; a table for an id far past the tokens would be a lying file's to size.
+        guard id < count * 16 + 65_536 else {
+            throw failure("an id far past the vocabulary's size", got: "\(id)")
+        }
+        if id >= entries.count {
+            entries += repeatElement(-1, count: max(id + 1, count) - entries.count)
+        }
+        guard entries[id] < 0 else {
+            throw failure(
+                "the id \(id) is that of \(String(reflecting: token(of: Int32(id)) ?? "")) already")
+        }
+        let slot = slot(of: entry)
+        guard slots[slot] < 0 else { throw failure("the token is repeated") }
+        slots[slot] = Int32(entry)
+        entries[id] = Int32(entry)
     }
 
     /// The number of tokens.
@@ -87,7 +95,7 @@ struct Vocabulary: Sendable {
     func bytes(of id: Int32) -> ArraySlice<UInt8>? {
         guard id >= 0, Int(id) < entries.count, entries[Int(id)] >= 0 else { return nil }
         let entry = Int(entries[Int(id)])
-        return heap[Int(bounds[entry])..<Int(bounds[entry + 1])]
+        return texts.heap[texts[entry]]
     }
 
     /// A token's text.
@@ -106,27 +114,26 @@ struct Vocabulary: Sendable {
         return slot
     }
 
+    /// Where the entry is, or would be.
+    private func slot(of entry: Int) -> Int {
+        texts.heap.withUnsafeBufferPointer {
+            slot(of: UnsafeBufferPointer(rebasing: $0[texts[entry]]))
+        }
+    }
+
     private func matches(_ entry: Int, _ text: UnsafeBufferPointer<UInt8>) -> Bool {
-        let range = Int(bounds[entry])..<Int(bounds[entry + 1])
+        let range = texts[entry]
         guard range.count == text.count else { return false }
-        return heap.withUnsafeBufferPointer { heap in
+        return texts.heap.withUnsafeBufferPointer { heap in
             guard let start = heap.baseAddress, let other = text.baseAddress else { return true }
             return memcmp(start + range.lowerBound, other, range.count) == 0
         }
     }
 
-    /// Makes room for `count` entries.
-    private mutating func grow(to count: Int) {
-        guard count * 2 > slots.count else { return }
+    /// Frees all slots, and has enough for `count` entries.
+    private mutating func makeRoom(for count: Int) {
         var capacity = 64
         while capacity < count * 2 { capacity *= 2 }
         slots = Array(repeating: -1, count: capacity)
-        for entry in ids.indices {
-            let range = Int(bounds[entry])..<Int(bounds[entry + 1])
-            let free = heap.withUnsafeBufferPointer {
-                slot(of: UnsafeBufferPointer(rebasing: $0[range]))
-            }
-            slots[free] = Int32(entry)
-        }
     }
 }
