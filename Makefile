@@ -58,8 +58,12 @@ interop: models ## check against transformers, bitsandbytes and PEFT, installed 
 	Tests/interop/run
 
 .PHONY: bench
-bench: models build ## measure kernels beside this machine's ceilings, and the verbs on the default model
+bench: models build ## measure kernels and the verbs on the default model beside this machine's ceilings
 	Benchmarks/run
+
+.PHONY: accuracy
+accuracy: models build ## print what each precision does to the perplexity of a text: TEXT=FILE
+	Benchmarks/accuracy $(TEXT)
 
 .PHONY: compare
 compare: models ## measure beside llama.cpp and PyTorch, installed into .venv-compare, into docs/benchmarks.md

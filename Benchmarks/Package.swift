@@ -8,8 +8,13 @@ let package = Package(
         .target(
             name: "Ceilings", cSettings: [.unsafeFlags(["-O2", "-Wall", "-Wextra", "-Werror"])]),
         .executableTarget(
-            name: "kernels",
-            dependencies: ["Ceilings", .product(name: "LorikeetQuant", package: "lorikeet")],
+            name: "bench",
+            dependencies: [
+                "Ceilings",
+                .product(name: "LorikeetQuant", package: "lorikeet"),
+                .product(name: "LorikeetRuntime", package: "lorikeet"),
+                .product(name: "LorikeetAdapters", package: "lorikeet"),
+            ],
             swiftSettings: [.unsafeFlags(["-warnings-as-errors"])]),
     ]
 )

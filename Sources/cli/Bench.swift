@@ -31,9 +31,11 @@ struct Bench: ParsableCommand {
     @OptionGroup var common: CommonOptions
 
     func validate() throws {
-        guard prefill >= 0, decode >= 0, depth >= 0, prefill + decode > 0 else {
+        // The model's positions are the real limit; this one keeps sums of tokens within 64 bits.
+        let tokens = 0...1_000_000_000
+        guard [prefill, decode, depth].allSatisfy(tokens.contains), prefill + decode > 0 else {
             throw ValidationError(
-                "--prefill, --decode, --depth: expected 0 or more, and some work.")
+                "--prefill, --decode, --depth: expected 0 to 1e9 tokens, and some work.")
         }
         guard (1...1000).contains(repetitions) else {
             throw ValidationError("--repetitions \(repetitions): expected 1 to 1000.")

@@ -25,7 +25,7 @@ public struct SpeedTest: Sendable {
     public private(set) var timeToFirstToken = 0.0
     /// Bytes of memory read per second by all threads, probed between the runs.
     public private(set) var bandwidth = 0.0
-    /// Bytes of weights and cache that a decoded token reads.
+    /// Bytes of weights, factors and cache that a decoded token reads.
     public private(set) var bytesPerToken = 0
 
     /// The largest resident set while the model worked.
@@ -91,8 +91,22 @@ public struct SpeedTest: Sendable {
         decodeTokensPerSecond = Double(options.decode) / decodes.median
         bandwidth = bandwidths.median
         bytesPerToken =
-            model.weightMemory
+            model.weightMemory + (adapter?.memory(in: model.configuration) ?? 0)
             + cache.memory(positions: options.depth + options.decode / 2)
+    }
+}
+
+extension LowRankDeltas {
+    /// Bytes of the factors that a model of these dimensions reads.
+    fileprivate func memory(in model: ModelConfiguration) -> Int {
+        (0..<model.layerCount).reduce(0) { sum, layer in
+            LinearModule.allCases.reduce(sum) { sum, module in
+                guard let delta = delta(at: ModulePath(layer: layer, module: module)) else {
+                    return sum
+                }
+                return sum + (delta.a.count + delta.b.count) * MemoryLayout<Float>.stride
+            }
+        }
     }
 }
 

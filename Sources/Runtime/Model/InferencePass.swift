@@ -30,6 +30,8 @@ public final class InferencePass {
     // The residual stream [chunk, hidden]
     private let x: Buffer<Float>
     private var output: Buffer<Float>
+    // The output projection, as a product takes it.
+    private let projection: [LinearWeight]
     private lazy var crossEntropy = CrossEntropy(output: model.output, on: compute)
 
     /// Allocates scratch for `chunk` tokens at a time.
@@ -44,6 +46,7 @@ public final class InferencePass {
         rotary = RotaryEmbedding(configuration, positions: 0)
         x = Buffer(chunk * configuration.hiddenSize)
         output = Buffer(configuration.vocabularySize)
+        projection = [model.output]
     }
 
     /// An empty cache for a sequence of at most `capacity` tokens (the model's own limit by default).
@@ -138,7 +141,7 @@ public final class InferencePass {
     // Logits of the normalized rows.
     private func project(count: Int, into logits: UnsafeMutablePointer<Float>) {
         LinearWeight.multiply(
-            [model.output], scratch.normed.pointer, count: count,
+            projection, scratch.normed.pointer, count: count,
             using: scratch.linear.activations, on: compute
         ) { _ in logits }
     }

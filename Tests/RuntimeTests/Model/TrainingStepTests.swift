@@ -61,6 +61,9 @@ struct `A training step of the default model` {
         }
     }
 
+    // A hundredth is what the default precision promises, not a bound that follows from the arithmetic: a
+    // product is within 3e-4 and the 8-bit output projection within 6e-3, and blocks carry both on.
+    // Measured 9.4e-3 with AVX-512.
     @Test func `gradients in 16 bits are within a hundredth of fp32's`() throws {
         let golden = try GoldenFile(modelResource("smollm2_training_step.safetensors"))
         let rows = rows(golden.int32s("input_ids"), step: 0)

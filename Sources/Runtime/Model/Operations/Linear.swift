@@ -4,9 +4,14 @@ package import LorikeetQuant
 package struct Linear: Sendable {
     /// W [out, in].
     package let weight: LinearWeight
+    // What products take, made once: a token allocates none.
+    private let weights: [LinearWeight]
 
     /// Creates the layer.
-    package init(weight: LinearWeight) { self.weight = weight }
+    package init(weight: LinearWeight) {
+        self.weight = weight
+        weights = [weight]
+    }
 
     /// Y (+)= X Wᵀ + s U Bᵀ, U = X Aᵀ.
     ///
@@ -19,7 +24,7 @@ package struct Linear: Sendable {
         into y: UnsafeMutablePointer<Float>, scratch: LinearScratch, on compute: Compute
     ) {
         LinearWeight.multiply(
-            [weight], x, count: count, accumulate: accumulate, using: scratch.activations,
+            weights, x, count: count, accumulate: accumulate, using: scratch.activations,
             on: compute
         ) { _ in y }
         if let delta { add(delta, to: y, x, count: count, scratch: scratch, on: compute) }
