@@ -15,30 +15,79 @@ public final class Activations: @unchecked Sendable {
     /// Memory for a pass on `compute`.
     public init(on compute: Compute) { own = (0..<compute.pool.count).map { _ in Storage() } }
 
-    /// Quantizes X and calls `body` on every thread with what it reads.
+    /// From so many rows on a product decodes panels of 64 outputs, once for all rows of a piece.
+    static let manyRows = 48
+    // Rows that make the decoding of a panel cheap.
+    private static let rowsOfPart = 256
+
+    /// A part of a product: units of outputs, for rows of X.
+    struct Piece {
+        /// Who computes it.
+        let thread: Int
+        /// Which outputs.
+        let units: Range<Int>
+        /// Which rows of X: `prepared` begins with the first of them.
+        let rows: Range<Int>
+        /// These rows in integers.
+        let prepared: UnsafePointer<quant_activations>
+    }
+
+    /// Quantizes X and calls `body` for every piece of a product with it.
     ///
     /// - x: [count, columns]
-    /// - units: pieces of work, divided among the threads as `ThreadPool.split` does.
-    /// - body: gets the thread, its pieces, and the activations.
+    /// - units: of outputs, in a size that the caller chooses.
     func withPrepared(
         _ x: UnsafePointer<Float>, count: Int, columns: Int, units: Int, on compute: Compute,
-        _ body: (_ thread: Int, _ begin: Int, _ end: Int, UnsafePointer<quant_activations>) -> Void
+        _ body: (Piece) -> Void
     ) {
-        let few = count <= Self.fewRows
         let groups = (count + Int(QUANT_GROUP) - 1) / Int(QUANT_GROUP)
         let precision = compute.precision == .int8 ? QUANT_INT8 : QUANT_INT16
+        let few = count <= Self.fewRows
         for storage in few ? own : [shared] {
             storage.reserve(count: count, columns: columns, precision: precision)
         }
-        if !few {
-            compute.pool.split(groups) { _, begin, end in
-                compute.kernels.prepare(x, columns, begin, end, shared.raw)
+        if few {
+            compute.pool.split(units, perThread: 1) { thread, begin, end in
+                let prepared = own[thread].raw
+                compute.kernels.prepare(x, columns, 0, groups, prepared)
+                body(
+                    Piece(
+                        thread: thread, units: begin..<end, rows: 0..<count, prepared: prepared))
             }
+            return
         }
-        compute.pool.split(units, perThread: few ? 1 : 4) { thread, begin, end in
-            let storage = few ? own[thread] : shared
-            if few { compute.kernels.prepare(x, columns, 0, groups, storage.raw) }
-            body(thread, begin, end, storage.raw)
+        compute.pool.split(groups) { _, begin, end in
+            compute.kernels.prepare(x, columns, begin, end, shared.raw)
+        }
+        if count < Self.manyRows {
+            compute.pool.split(units) { thread, begin, end in
+                body(
+                    Piece(
+                        thread: thread, units: begin..<end, rows: 0..<count, prepared: shared.raw))
+            }
+            return
+        }
+        divide(units: units, groups: groups, count: count, on: compute, body)
+    }
+
+    // A unit is a panel, which costs its decoding: each is one thread's. What the number of threads does
+    // not divide is divided by rows instead (9 panels for 2 threads would be 5 and 4).
+    private func divide(
+        units: Int, groups: Int, count: Int, on compute: Compute, _ body: (Piece) -> Void
+    ) {
+        let threads = compute.pool.count
+        let whole = units / threads * threads
+        let parts = max(1, min(threads, count / Self.rowsOfPart))
+        compute.pool.run(pieces: whole + (units - whole) * parts) { thread, piece in
+            let rest = max(piece - whole, 0)
+            let unit = piece < whole ? piece : whole + rest / parts
+            let part = rest % parts
+            let first = piece < whole ? 0 : groups * part / parts * Int(QUANT_GROUP)
+            let end = piece < whole ? count : groups * (part + 1) / parts * Int(QUANT_GROUP)
+            let rows = first..<min(end, count)
+            withUnsafePointer(to: shared.rows(rows)) {
+                body(Piece(thread: thread, units: unit..<unit + 1, rows: rows, prepared: $0))
+            }
         }
     }
 
@@ -54,6 +103,17 @@ public final class Activations: @unchecked Sendable {
         }
 
         deinit { raw.deallocate() }
+
+        /// A view of some of the rows, the first of which begins a group.
+        func rows(_ rows: Range<Int>) -> quant_activations {
+            var view = raw.pointee
+            let blocks = rows.lowerBound * ((view.columns + 63) / 64)
+            view.rows = rows.count
+            view.values += blocks * 64 * (view.precision == QUANT_INT8 ? 1 : 2)
+            view.scales += blocks
+            view.sums += blocks
+            return view
+        }
 
         func reserve(count: Int, columns: Int, precision: quant_precision) {
             let group = Int(QUANT_GROUP)

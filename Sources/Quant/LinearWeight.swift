@@ -62,10 +62,11 @@ public enum LinearWeight: Sendable {
         if case .tiled = self { true } else { false }
     }
 
-    // The largest panel of the fp32 kernels, and two rows of tiles: no thread gets less.
-    private static let unit = 32
-
-    private var units: Int { (rows + Self.unit - 1) / Self.unit }
+    // Outputs that are not divided among threads: the largest panel of the fp32 kernels and two rows of
+    // tiles, or the panel of the integer products with many rows.
+    private static func unit(tiled: Bool, count: Int) -> Int {
+        tiled && count >= Activations.manyRows ? 64 : 32
+    }
 
     /// Yᵢ (+)= X Wᵢᵀ for weights with the same input: one preparation of X and one region for all.
     ///
@@ -83,28 +84,33 @@ public enum LinearWeight: Sendable {
         into output: (Int) -> UnsafeMutablePointer<Float>
     ) {
         let columns = weights[0].columns
-        let units = weights.reduce(0) { $0 + $1.units }
+        let isTiled = weights.contains(where: \.isTiled)
+        let unit = unit(tiled: isTiled, count: count)
+        func units(_ weight: LinearWeight) -> Int { (weight.rows + unit - 1) / unit }
         func run(
-            _ thread: Int, _ begin: Int, _ end: Int, _ prepared: UnsafePointer<quant_activations>?
+            _ thread: Int, _ outputs: Range<Int>, _ rows: Range<Int>,
+            _ prepared: UnsafePointer<quant_activations>?
         ) {
             var first = 0
             for (i, weight) in weights.enumerated() {
                 precondition(weight.columns == columns, "weights of different inputs")
-                let from = max(begin - first, 0)
-                let to = min(end - first, weight.units)
-                first += weight.units
+                let from = max(outputs.lowerBound - first, 0)
+                let to = min(outputs.upperBound - first, units(weight))
+                first += units(weight)
                 guard from < to else { continue }
                 weight.multiplyRows(
-                    from * unit..<min(to * unit, weight.rows), x, count: count, prepared,
-                    accumulate: accumulate ? 1 : 0, into: output(i), thread: thread, on: compute)
+                    from * unit..<min(to * unit, weight.rows), x + rows.lowerBound * columns,
+                    count: rows.count, prepared, accumulate: accumulate ? 1 : 0,
+                    into: output(i) + rows.lowerBound * weight.rows, thread: thread, on: compute)
             }
         }
-        if weights.contains(where: \.isTiled) {
+        let total = weights.reduce(0) { $0 + units($1) }
+        if isTiled {
             activations.withPrepared(
-                x, count: count, columns: columns, units: units, on: compute
-            ) { run($0, $1, $2, $3) }
+                x, count: count, columns: columns, units: total, on: compute
+            ) { run($0.thread, $0.units, $0.rows, $0.prepared) }
         } else {
-            compute.pool.split(units) { run($0, $1, $2, nil) }
+            compute.pool.split(total) { run($0, $1..<$2, 0..<count, nil) }
         }
     }
 
@@ -159,11 +165,12 @@ public enum LinearWeight: Sendable {
             precondition(compute.precision == .int16, "gradients need 16 bits")
             activations.withPrepared(
                 dy, count: count, columns: rows, units: columns / 64, on: compute
-            ) { thread, begin, end, prepared in
+            ) { piece in
                 withUnsafePointer(to: matrix.raw) { w in
                     compute.kernels.matmul_tiles_backward(
-                        w, prepared, 64 * begin, 64 * end, dx, columns, accumulate ? 1 : 0,
-                        compute.scratch(thread))
+                        w, piece.prepared, 64 * piece.units.lowerBound,
+                        64 * piece.units.upperBound, dx + piece.rows.lowerBound * columns, columns,
+                        accumulate ? 1 : 0, compute.scratch(piece.thread))
                 }
             }
         }

@@ -137,4 +137,66 @@ struct KernelVectorTests {
         }
         #expect(x[count] == before[count])
     }
+
+    @Test(arguments: InstructionSet.supported, counts)
+    func `gradients of softmax and rmsnorm`(instructionSet: InstructionSet, count: Int) {
+        guard count > 0 else { return }
+        let kernels = instructionSet.kernels
+        let p = noise(count, seed: 9)
+        let dp = noise(count + 1, seed: 10)
+        let (x, weight) = (noise(count, seed: 11), noise(count, seed: 12))
+        let dx = noise(count + 1, seed: 13)
+        let before = (dp: dp.array, dx: dx.array)
+        func sum(_ term: (Int) -> Double) -> (value: Double, magnitude: Double) {
+            (0..<count).reduce((0, 0)) { ($0.0 + term($1), $0.1 + abs(term($1))) }
+        }
+
+        kernels.softmax_backward(p.pointer, count, 0.125, dp.pointer)
+        let inner = sum { Double(p[$0]) * Double(before.dp[$0]) }
+        kernels.rmsnorm_backward(
+            before.dp, x.pointer, weight.pointer, count, 0.7, dx.pointer)
+        let mean = sum {
+            Double(before.dp[$0]) * Double(weight[$0]) * Double(x[$0]) / Double(count)
+        }
+        // A sum of n products in fp32, then a handful of operations.
+        let (summed, rounded) = (Double(2 * count) * 0x1p-24, 0x1p-21)
+        for i in 0..<count {
+            let (value, gradient) = (Double(p[i]), Double(before.dp[i]))
+            let bound = abs(value) * 0.125 * (abs(gradient) * rounded + inner.magnitude * summed)
+            let expected = value * (gradient - inner.value) * 0.125
+            #expect(abs(Double(dp[i]) - expected) <= bound + abs(expected) * rounded)
+
+            let (kept, added) = (Double(before.dx[i]), 0.7 * gradient * Double(weight[i]))
+            let taken = 0.343 * Double(x[i])
+            let total = kept + added - taken * mean.value
+            let error =
+                (abs(kept) + abs(added) + abs(taken) * mean.magnitude) * rounded
+                + abs(taken) * mean.magnitude * summed
+            #expect(abs(Double(dx[i]) - total) <= error)
+        }
+        #expect(dp[count] == before.dp[count] && dx[count] == before.dx[count])
+    }
+
+    @Test(arguments: InstructionSet.supported, [1, 4, 15, 16, 17, 32, 40, 64])
+    func `rotations, and back`(instructionSet: InstructionSet, half: Int) {
+        let (cosine, sine) = (noise(half, seed: 14), noise(half, seed: 15))
+        for i in 0..<half { (cosine[i], sine[i]) = (cos(sine[i]), sin(sine[i])) }
+        let x = noise(2 * half + 1, seed: 16)
+        let before = x.array
+        instructionSet.kernels.rotate(cosine.pointer, sine.pointer, half, 1, x.pointer)
+        for i in 0..<half {
+            let (a, b) = (before[i], before[half + i])
+            // Two products and a sum, rounded once each.
+            let bound = 3 * 0x1p-24 * (abs(a) + abs(b))
+            #expect(abs(x[i] - (a * cosine[i] - b * sine[i])) <= bound)
+            #expect(abs(x[half + i] - (b * cosine[i] + a * sine[i])) <= bound)
+        }
+        instructionSet.kernels.rotate(cosine.pointer, sine.pointer, half, -1, x.pointer)
+        for i in 0..<2 * half {
+            // The same again, and cos² + sin² is 1 to two roundings.
+            let bound = 8 * 0x1p-24 * (abs(before[i]) + abs(before[(i + half) % (2 * half)]))
+            #expect(abs(x[i] - before[i]) <= bound)
+        }
+        #expect(x[2 * half] == before[2 * half])
+    }
 }

@@ -386,6 +386,26 @@ static void check_vectors(size_t n) {
       check(close_to(normal[i], x[i] * scale * z[i], tolerance + 0x1p-22), "rmsnorm", n, i, 0);
     }
     check(soft[n] == x[n] && normal[n] == 0, "softmax, rmsnorm: border", n, 0, 0);
+
+    float *ours = copy(y, 4 * n + 4), *theirs = copy(y, 4 * n + 4);
+    tested->softmax_backward(soft, n, 0.125f, ours),
+        scalar->softmax_backward(soft, n, 0.125f, theirs);
+    for (size_t i = 0; i < n; i++) {
+      // A dot product of n terms, below 1 each, in another order.
+      double bound = soft[i] * (double)(n + 8) * 0x1p-23;
+      check(fabs(ours[i] - theirs[i]) <= bound, "softmax_backward", n, i, 0);
+    }
+    tested->rmsnorm_backward(y, x, z, n, 0.7f, ours);
+    scalar->rmsnorm_backward(y, x, z, n, 0.7f, theirs);
+    for (size_t i = 0; i < n; i++) {
+      check(fabs(ours[i] - theirs[i]) <= (double)(n + 8) * 0x1p-22, "rmsnorm_backward", n, i, 0);
+    }
+    check(ours[n] == y[n], "gradients: border", n, 0, 0);
+    float *turned = copy(y, 4 * n + 4), *reference = copy(y, 4 * n + 4);
+    tested->rotate(x, z, n / 2, -1, turned), scalar->rotate(x, z, n / 2, -1, reference);
+    for (size_t i = 0; i <= n; i++) {
+      check(fabs(turned[i] - reference[i]) <= 0x1p-21, "rotate", n, i, 0);
+    }
   }
 
   float *gate = memory(4 * n + 4), *up = copy(y, 4 * n + 4), *h = memory(4 * n + 4);

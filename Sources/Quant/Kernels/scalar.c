@@ -193,10 +193,31 @@ static void swiglu_backward(const float *gate, const float *up, const float *dh,
   }
 }
 
+static void softmax_backward(const float *p, size_t n, float scale, float *dp) {
+  float mean = dot(p, dp, n);
+  for (size_t i = 0; i < n; i++) dp[i] = p[i] * (dp[i] - mean) * scale;
+}
+
 static float rmsnorm(const float *x, const float *weight, size_t n, float epsilon, float *y) {
   float scale = 1 / sqrtf(dot(x, x, n) / (float)n + epsilon);
   for (size_t i = 0; i < n; i++) y[i] = x[i] * scale * weight[i];
   return scale;
+}
+
+static void rmsnorm_backward(const float *dy, const float *x, const float *weight, size_t n,
+                             float inverse_rms, float *dx) {
+  float mean = 0;
+  for (size_t i = 0; i < n; i++) mean += dy[i] * weight[i] * x[i] / (float)n;
+  float cube = inverse_rms * inverse_rms * inverse_rms;
+  for (size_t i = 0; i < n; i++) dx[i] += inverse_rms * dy[i] * weight[i] - cube * mean * x[i];
+}
+
+static void rotate(const float *cosine, const float *sine, size_t half, float sign, float *x) {
+  for (size_t i = 0; i < half; i++) {
+    float a = x[i], b = x[half + i];
+    x[i] = a * cosine[i] - b * (sign * sine[i]);
+    x[half + i] = b * cosine[i] + a * (sign * sine[i]);
+  }
 }
 
 static void scale(float a, size_t n, float *x) {
@@ -327,6 +348,9 @@ const quant_kernels quant_kernels_scalar = {
     .swiglu = swiglu,
     .swiglu_backward = swiglu_backward,
     .rmsnorm = rmsnorm,
+    .softmax_backward = softmax_backward,
+    .rmsnorm_backward = rmsnorm_backward,
+    .rotate = rotate,
     .scale = scale,
     .sum_of_squares = sum_of_squares,
     .factor_gram = factor_gram,

@@ -226,6 +226,13 @@ typedef struct quant_kernels {
                           float *dgate, float *dup);
   // y = x / rms(x) * weight, rms(x) = sqrt(mean(x²) + epsilon); returns 1 / rms(x). y may alias x.
   float (*rmsnorm)(const float *x, const float *weight, size_t n, float epsilon, float *y);
+  // dp holds the gradient of p = softmax(scale * x), and becomes that of x: p (dp - p·dp) scale.
+  void (*softmax_backward)(const float *p, size_t n, float scale, float *dp);
+  // dx += ρ g - x ρ³ (g·x) / n, with g = dy * weight and ρ what rmsnorm returned.
+  void (*rmsnorm_backward)(const float *dy, const float *x, const float *weight, size_t n,
+                           float inverse_rms, float *dx);
+  // x[2 * half]: (a, b) = (x[i], x[half + i]) becomes (a cos - b sign sin, b cos + a sign sin).
+  void (*rotate)(const float *cosine, const float *sine, size_t half, float sign, float *x);
 
   // x = a x
   void (*scale)(float a, size_t n, float *x);

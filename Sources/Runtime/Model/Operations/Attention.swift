@@ -202,9 +202,7 @@ package struct Attention: Sendable {
             thread: thread,
             on: compute)
         for i in 0..<tile.count {
-            let (p, ds) = (p + i * keys, ds + i * keys)
-            let mean = compute.kernels.dot(p, ds, keys)
-            for j in 0..<keys { ds[j] = p[j] * (ds[j] - mean) * scale }
+            compute.kernels.softmax_backward(p + i * keys, keys, scale, ds + i * keys)
         }
         DenseProduct.multiply(
             rows: tile.count, columns: headSize, inner: keys, ds, lda: keys,

@@ -52,7 +52,7 @@ package final class CrossEntropy {
     ) {
         for begin in stride(from: 0, to: targets.count, by: chunk) {
             let chunk = targets[begin..<min(begin + chunk, targets.count)]
-            compareChunk(h, chunk, lossScale: nil, on: compute)
+            compareChunk(h, chunk, isGradient: false, on: compute)
             for i in 0..<chunk.count { each(begin + i, losses[i]) }
         }
     }
@@ -70,10 +70,12 @@ package final class CrossEntropy {
         var sum = 0.0
         for begin in stride(from: 0, to: targets.count, by: chunk) {
             let chunk = targets[begin..<min(begin + chunk, targets.count)]
-            compareChunk(h, chunk, lossScale: lossScale, on: compute)
+            compareChunk(h, chunk, isGradient: true, on: compute)
             output.multiplyBackward(
                 logits.pointer, count: chunk.count, into: dHidden.pointer, accumulate: false,
                 using: activations, on: compute)
+            // The product is linear: scaling its few results does for the many logits.
+            compute.kernels.scale(lossScale, chunk.count * C, dHidden.pointer)
             for (i, target) in chunk.enumerated() {
                 (dh + target.row * C).update(from: dHidden.pointer + i * C, count: C)
                 sum += Double(losses[i])
@@ -82,9 +84,9 @@ package final class CrossEntropy {
         return sum
     }
 
-    // Losses of a chunk; with a loss scale, the logits become their own gradients.
+    // Losses of a chunk; the logits become p, or their own gradients p − 1ₜ.
     private func compareChunk(
-        _ h: UnsafePointer<Float>, _ targets: ArraySlice<Target>, lossScale: Float?,
+        _ h: UnsafePointer<Float>, _ targets: ArraySlice<Target>, isGradient: Bool,
         on compute: Compute
     ) {
         let (C, V) = (output.columns, output.rows)
@@ -100,9 +102,7 @@ package final class CrossEntropy {
                 let token = Int(targets[targets.startIndex + i].token)
                 let logit = z[token]
                 losses[i] = compute.kernels.softmax(z, V, 1) - logit
-                guard let lossScale else { continue }
-                z[token] -= 1
-                for j in 0..<V { z[j] *= lossScale }
+                if isGradient { z[token] -= 1 }
             }
         }
     }

@@ -34,26 +34,20 @@ package struct RMSNorm: Sendable {
 
     /// dx += ρ g − x ρ³ (g · x) / width, with g = dy ⊙ w.
     ///
-    /// - dy: [count, width]; g is left in it.
+    /// - dy: [count, width]
     /// - x: the forward pass's input [count, width].
     /// - inverseRMS: ρ [count]
     /// - dx: [count, width]
     package func backward(
-        _ dy: UnsafeMutablePointer<Float>, x: UnsafePointer<Float>,
+        _ dy: UnsafePointer<Float>, x: UnsafePointer<Float>,
         inverseRMS: UnsafePointer<Float>, count: Int, addingTo dx: UnsafeMutablePointer<Float>,
         on compute: Compute
     ) {
         let C = weight.count
-        let w = weight.pointer
         compute.pool.split(count) { _, begin, end in
             for row in begin..<end {
-                let g = dy + row * C
-                let x = x + row * C
-                let rho = inverseRMS[row]
-                for i in 0..<C { g[i] *= w[i] }
-                let mean = compute.kernels.dot(g, x, C) / Float(C)
-                compute.kernels.axpy(rho, g, C, dx + row * C)
-                compute.kernels.axpy(-rho * rho * rho * mean, x, C, dx + row * C)
+                compute.kernels.rmsnorm_backward(
+                    dy + row * C, x + row * C, weight.pointer, C, inverseRMS[row], dx + row * C)
             }
         }
     }

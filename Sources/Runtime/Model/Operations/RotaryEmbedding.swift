@@ -1,4 +1,5 @@
 package import LorikeetQuant
+import QuantKernels
 
 #if canImport(Glibc)
 import Glibc
@@ -93,13 +94,8 @@ package struct RotaryEmbedding: Sendable {
                 let cosine = cosines.pointer + Int(positions[row]) * half
                 let sine = sines.pointer + Int(positions[row]) * half
                 for head in 0..<heads {
-                    let first = x + (row * heads + head) * headSize
-                    let second = first + half
-                    for i in 0..<half {
-                        let (a, b) = (first[i], second[i])
-                        first[i] = a * cosine[i] - b * (sign * sine[i])
-                        second[i] = b * cosine[i] + a * (sign * sine[i])
-                    }
+                    compute.kernels.rotate(
+                        cosine, sine, half, sign, x + (row * heads + head) * headSize)
                 }
             }
         }

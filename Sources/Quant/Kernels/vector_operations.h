@@ -1,0 +1,151 @@
+// The operations on vectors of floats: sums, softmax, activations, norms and rotations.
+#pragma once
+
+#include "vector_kernels.h"
+
+static float dot(const float *x, const float *y, size_t n) {
+  // Eight sums: a fused multiply-add takes four cycles, and two start in each.
+  enum { SUMS = 8 };
+  vec sum[SUMS];
+#pragma clang loop unroll(full)
+  for (int j = 0; j < SUMS; j++) sum[j] = v_zero();
+  size_t i = 0;
+  for (; i + SUMS * LANES <= n; i += SUMS * LANES) {
+#pragma clang loop unroll(full)
+    for (int j = 0; j < SUMS; j++) {
+      sum[j] = v_fma(v_load(x + i + j * LANES), v_load(y + i + j * LANES), sum[j]);
+    }
+  }
+  for (; i + LANES <= n; i += LANES) sum[0] = v_fma(v_load(x + i), v_load(y + i), sum[0]);
+  if (i < n) {
+    sum[1] = v_fma(v_load_partial(x + i, n - i), v_load_partial(y + i, n - i), sum[1]);
+  }
+#pragma clang loop unroll(full)
+  for (int width = SUMS / 2; width > 0; width /= 2) {
+#pragma clang loop unroll(full)
+    for (int j = 0; j < width; j++) sum[j] = v_add(sum[j], sum[j + width]);
+  }
+  return v_sum(sum[0]);
+}
+
+// Runs `body` with `i`, the index of LANES elements, and LOAD and STORE of them; the last may be
+// fewer.
+#define FOR_EACH_VECTOR(n, body)           \
+  do {                                     \
+    size_t i = 0;                          \
+    for (; i + LANES <= (n); i += LANES) { \
+      body(v_load, v_store)                \
+    }                                      \
+    if (i < (n)) {                         \
+      size_t rest = (n)-i;                 \
+      body(LOAD_REST, STORE_REST)          \
+    }                                      \
+  } while (0)
+#define LOAD_REST(p) v_load_partial(p, rest)
+#define STORE_REST(p, v) v_store_partial(p, rest, v)
+
+static void axpy(float a, const float *x, size_t n, float *y) {
+  vec scale = v_set(a);
+#define BODY(load, store) store(y + i, v_fma(scale, load(x + i), load(y + i)));
+  FOR_EACH_VECTOR(n, BODY);
+#undef BODY
+}
+
+static void scale(float a, size_t n, float *x) {
+  vec factor = v_set(a);
+#define BODY(load, store) store(x + i, v_mul(factor, load(x + i)));
+  FOR_EACH_VECTOR(n, BODY);
+#undef BODY
+}
+
+static float softmax(float *x, size_t n, float scale) {
+  vec s = v_set(scale), largest = v_set(-INFINITY);
+  size_t whole = n - n % LANES;
+  for (size_t i = 0; i < whole; i += LANES) largest = v_max(largest, v_mul(s, v_load(x + i)));
+  float top = v_maximum(largest);
+  for (size_t i = whole; i < n; i++) top = fmaxf(top, scale * x[i]);
+
+  vec shift = v_set(-top), sums = v_zero();
+  // The lanes past the end are zeros, and would add exp(-top).
+  float tail = 0;
+#define BODY(load, store)                             \
+  vec e = v_exp(v_add(v_mul(s, load(x + i)), shift)); \
+  store(x + i, e);                                    \
+  if (i < whole) sums = v_add(sums, e);
+  FOR_EACH_VECTOR(n, BODY);
+#undef BODY
+  for (size_t i = whole; i < n; i++) tail += x[i];
+  float sum = v_sum(sums) + tail;
+
+  vec reciprocal = v_set(1 / sum);
+#define BODY(load, store) store(x + i, v_mul(load(x + i), reciprocal));
+  FOR_EACH_VECTOR(n, BODY);
+#undef BODY
+  return top + logf(sum);
+}
+
+// 1 / (1 + exp(-x))
+INLINE vec v_sigmoid(vec x) { return v_div(v_set(1), v_add(v_set(1), v_exp(v_mul(v_set(-1), x)))); }
+
+static void swiglu(const float *gate, const float *up, size_t n, float *h) {
+#define BODY(load, store) \
+  vec g = load(gate + i); \
+  store(h + i, v_mul(v_mul(g, v_sigmoid(g)), load(up + i)));
+  FOR_EACH_VECTOR(n, BODY);
+#undef BODY
+}
+
+static void swiglu_backward(const float *gate, const float *up, const float *dh, size_t n,
+                            float *dgate, float *dup) {
+  vec one = v_set(1), minus = v_set(-1);
+  // silu'(g) = sigmoid(g) (1 + g (1 - sigmoid(g)))
+#define BODY(load, store)                                                             \
+  vec g = load(gate + i), u = load(up + i), d = load(dh + i), sigmoid = v_sigmoid(g); \
+  vec slope = v_mul(sigmoid, v_fma(g, v_fma(minus, sigmoid, one), one));              \
+  store(dgate + i, v_mul(v_mul(d, u), slope));                                        \
+  store(dup + i, v_mul(d, v_mul(g, sigmoid)));
+  FOR_EACH_VECTOR(n, BODY);
+#undef BODY
+}
+
+static float rmsnorm(const float *x, const float *weight, size_t n, float epsilon, float *y) {
+  float scale = 1 / sqrtf(dot(x, x, n) / (float)n + epsilon);
+  vec s = v_set(scale);
+#define BODY(load, store) store(y + i, v_mul(v_mul(load(x + i), s), load(weight + i)));
+  FOR_EACH_VECTOR(n, BODY);
+#undef BODY
+  return scale;
+}
+
+static void softmax_backward(const float *p, size_t n, float scale, float *dp) {
+  vec factor = v_set(scale), shift = v_set(-scale * dot(p, dp, n));
+#define BODY(load, store) store(dp + i, v_mul(load(p + i), v_fma(factor, load(dp + i), shift)));
+  FOR_EACH_VECTOR(n, BODY);
+#undef BODY
+}
+
+static void rmsnorm_backward(const float *dy, const float *x, const float *weight, size_t n,
+                             float inverse_rms, float *dx) {
+  vec sum = v_zero();
+#define BODY(load, store) sum = v_fma(v_mul(load(dy + i), load(weight + i)), load(x + i), sum);
+  FOR_EACH_VECTOR(n, BODY);
+#undef BODY
+  float mean = v_sum(sum) / (float)n;
+  vec a = v_set(inverse_rms), b = v_set(-inverse_rms * inverse_rms * inverse_rms * mean);
+#define BODY(load, store)                                                    \
+  vec total = v_fma(a, v_mul(load(dy + i), load(weight + i)), load(dx + i)); \
+  store(dx + i, v_fma(b, load(x + i), total));
+  FOR_EACH_VECTOR(n, BODY);
+#undef BODY
+}
+
+static void rotate(const float *cosine, const float *sine, size_t half, float sign, float *x) {
+  vec plus = v_set(sign), minus = v_set(-sign);
+  float *y = x + half;
+#define BODY(load, store)                                                         \
+  vec a = load(x + i), b = load(y + i), c = load(cosine + i), s = load(sine + i); \
+  store(x + i, v_fma(v_mul(minus, s), b, v_mul(a, c)));                           \
+  store(y + i, v_fma(v_mul(plus, s), a, v_mul(b, c)));
+  FOR_EACH_VECTOR(half, BODY);
+#undef BODY
+}
