@@ -16,5 +16,9 @@ let package = Package(
                 .product(name: "LorikeetAdapters", package: "lorikeet"),
             ],
             swiftSettings: [.unsafeFlags(["-warnings-as-errors"])]),
+        .executableTarget(
+            name: "quantize-tensor",
+            dependencies: [.product(name: "LorikeetQuant", package: "lorikeet")],
+            swiftSettings: [.unsafeFlags(["-warnings-as-errors"])]),
     ]
 )

@@ -126,9 +126,11 @@ def shape_inference(
     lengths = ("--prefill", prefill, "--decode", decode)
     folder, gguf = setup.shape_nf4(shape), setup.shape_gguf(shape)
     other = llama(gguf, 2, *lengths, "--repeats", repeats)
+    quick = bench(setup, folder, 2, *lengths, "--precision", "int8")
     return [
         Measurement(f"lorikeet {shape}", shape, bench(setup, folder, 2, *lengths), (folder,)),
         Measurement(f"llama.cpp {shape}", shape, other, (gguf,)),
+        Measurement(f"lorikeet {shape} int8", shape, quick, (folder,)),
     ]
 
 
@@ -145,12 +147,13 @@ def training(setup: Setup) -> list[Measurement]:
         words = ("--lorikeet", setup.lorikeet, "--model", model, *words, "--threads", 2)
         command = script("lorikeet_train.py", *words, "--steps", steps)
         found.append(Measurement(name, group, command, (model,)))
+        if group.startswith("train"):
+            command = script("peers/matmul_peak.py", "--threads", 2)
+            found.append(Measurement(f"matmul peak, {group}", group, command))
 
     rows = ("--batch-size", 4, "--length", 256)
     tinyllama, llama2 = setup.shape_nf4("tinyllama-1.1b"), setup.shape_nf4("llama-2-7b")
     both("train 256x4", setup.smollm2, *rows)
-    command = script("peers/matmul_peak.py", "--threads", 2)
-    found.append(Measurement("matmul peak", "train 256x4", command))
     both("train 256x4 checkpointing", setup.smollm2, *rows, "--gradient-checkpointing")
     both("train 1.1B 256x1", tinyllama, "--batch-size", 1, "--length", 256)
     words = ("--batch-size", 1, "--length", 512, "--gradient-checkpointing")
@@ -166,7 +169,9 @@ def quantization(setup: Setup) -> list[Measurement]:
     words = ("--lorikeet", setup.lorikeet, "--source", setup.shape(shape), "--threads", 2)
     ours = script("lorikeet_quantize.py", *words)
     theirs = script("peers/bitsandbytes_quantize.py", "--threads", 2)
+    tensor = HERE.parent / ".build/release/quantize-tensor"
     return [
+        Measurement("lorikeet tensor", "quantize", (str(tensor),), (tensor,)),
         Measurement("lorikeet quantize", "quantize", ours, (setup.shape(shape),)),
         Measurement("bitsandbytes quantize", "quantize", theirs),
     ]
@@ -216,6 +221,8 @@ def inference_rows() -> list[Row]:
         row(f"{key}-decode", f"{size} shape decode, against llama.cpp Q4_0", ours, theirs, bounds[0], DECODE)
         title = f"{size} shape prefill {prefill}, against llama.cpp Q4_0"
         row(f"{key}-prefill", title, ours, theirs, bounds[1], PREFILL)
+        title = f"{size} shape prefill {prefill}, int8, against llama.cpp Q4_0"
+        row(f"{key}-prefill-int8", title, f"{ours} int8", theirs, bounds[1], PREFILL)
         title = f"{size} shape peak memory, against llama.cpp Q4_0"
         row(f"{key}-memory", title, ours, theirs, None, MEMORY, "MB", False)
     title = "7B shape decode, share of the bandwidth probe"
@@ -235,24 +242,31 @@ def training_rows() -> list[Row]:
     def memory(key, title, ours, theirs, bound) -> None:
         row(key, title, ours, theirs, bound, MEMORY, "MB", False)
 
+    def arithmetic(key, title, group) -> None:
+        title = f"{title}, arithmetic beside PyTorch's bf16 matmul"
+        sides = f"lorikeet {group}", f"matmul peak, {group}"
+        row(f"{key}-arithmetic", title, *sides, 0.7, "flops_per_second", "GFLOP/s")
+
     group, title = "train 256x4", "SmolLM2 256 × 4"
     sides = f"lorikeet {group}", f"bitsandbytes {group}"
     row("train", f"{title}, against PyTorch + bitsandbytes in bf16", *sides, 1.8)
     memory("train-memory", f"{title}, peak memory", *sides, 0.25)
-    title = f"{title}, arithmetic beside PyTorch's bf16 matmul"
-    row("train-arithmetic", title, sides[0], "matmul peak", 0.7, "flops_per_second", "GFLOP/s")
+    arithmetic("train", title, group)
     title = "SmolLM2 256 × 4, recomputing"
     group = "train 256x4 checkpointing"
     sides = f"lorikeet {group}", f"bitsandbytes {group}"
     row("train-recomputing", f"{title}, against PyTorch + bitsandbytes in bf16", *sides, 2)
     memory("train-recomputing-memory", f"{title}, peak memory", sides[0], None, 500e6)
+    arithmetic("train-recomputing", title, group)
     group, title = "train 1.1B 256x1", "1.1B shape 256 × 1"
     sides = f"lorikeet {group}", f"bitsandbytes {group}"
     row("train-1.1b", f"{title}, against PyTorch + bitsandbytes in bf16", *sides, 2)
     memory("train-1.1b-memory", f"{title}, peak memory", sides[0], None, 1.6e9)
+    arithmetic("train-1.1b", title, group)
     title, ours = "7B shape 512 × 1, recomputing", "lorikeet train 7B 512x1"
     row("train-7b", title, ours, None, 7)
     memory("train-7b-memory", f"{title}, peak memory", ours, None, 6e9)
+    arithmetic("train-7b", title, "train 7B 512x1")
     for method, bound in (("reflora", 1.005), ("reflora-s", 1.001)):
         title = f"Step time of {method} over the same step without its refactoring, SmolLM2 256 × 4"
         step, plain = (Figure(f"lorikeet {method}", f"{part}_step_seconds") for part in ("median", "plain"))
@@ -261,9 +275,9 @@ def training_rows() -> list[Row]:
 
 
 def other_rows() -> list[Row]:
-    rate, quantize = "weights_per_second", "lorikeet quantize"
-    ours, theirs = Figure(quantize, rate), Figure("bitsandbytes quantize", "quantize_weights_per_second")
-    title = "A whole checkpoint, disk included, against bitsandbytes on a tensor in memory"
+    rate, quantize = "quantize_weights_per_second", "lorikeet quantize"
+    ours, theirs = Figure("lorikeet tensor", rate), Figure("bitsandbytes quantize", rate)
+    title = "4096 × 4096 fp32 in memory, against bitsandbytes"
     disk, memory = Figure(quantize, "share_of_disk"), Figure(quantize, MEMORY)
     avx2, avx512 = Figure("lorikeet AVX2", DECODE), Figure("lorikeet beside bitsandbytes", DECODE)
     section = "Quantization"

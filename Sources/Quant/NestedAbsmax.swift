@@ -23,19 +23,31 @@ public struct NestedAbsmax: Sendable, Equatable {
     }
 
     /// Quantizes scales, bit for bit as bitsandbytes does on a CPU.
-    public init(quantizing absmax: UnsafeBufferPointer<Float>) {
+    public init(quantizing absmax: UnsafeBufferPointer<Float>, on compute: Compute) {
         let offset = absmax.isEmpty ? 0 : cascadeMean(absmax)
-        var codes: [UInt8] = []
-        var nestedAbsmax: [Float] = []
-        codes.reserveCapacity(absmax.count)
-        for begin in stride(from: 0, to: absmax.count, by: Self.blockSize) {
-            let end = min(begin + Self.blockSize, absmax.count)
-            let centred = absmax[begin..<end].map { $0 - offset }
-            // NaN is no maximum. The reciprocal of 0 makes NaN of zeros, whose code is 0.
-            let largest = centred.reduce(0) { abs($1) > $0 ? abs($1) : $0 }
-            let reciprocal = 1 / largest
-            nestedAbsmax.append(largest)
-            codes += centred.map { DynamicMap.code(clamp($0 * reciprocal)) }
+        let blocks = (absmax.count + Self.blockSize - 1) / Self.blockSize
+        var nestedAbsmax = [Float](repeating: 0, count: blocks)
+        let codes = [UInt8](unsafeUninitializedCapacity: absmax.count) { codes, count in
+            nestedAbsmax.withUnsafeMutableBufferPointer { nestedAbsmax in
+                compute.pool.split(blocks) { _, begin, end in
+                    for block in begin..<end {
+                        let first = block * Self.blockSize
+                        let scales = first..<min(first + Self.blockSize, absmax.count)
+                        // NaN is no maximum. The reciprocal of 0 makes NaN of zeros, whose code is 0.
+                        var largest: Float = 0
+                        for i in scales {
+                            let magnitude = abs(absmax[i] - offset)
+                            if magnitude > largest { largest = magnitude }
+                        }
+                        nestedAbsmax[block] = largest
+                        let reciprocal = 1 / largest
+                        for i in scales {
+                            codes[i] = DynamicMap.code(clamp((absmax[i] - offset) * reciprocal))
+                        }
+                    }
+                }
+            }
+            count = absmax.count
         }
         self.init(codes: codes, nestedAbsmax: nestedAbsmax, offset: offset)
     }

@@ -106,7 +106,8 @@ public struct QuantizedTensor: Sendable {
         self.packed = packed
         self.absmax =
             configuration.doubleQuantization
-            ? .nested(NestedAbsmax(quantizing: UnsafeBufferPointer(absmax.elements)))
+            ? .nested(
+                NestedAbsmax(quantizing: UnsafeBufferPointer(absmax.elements), on: compute))
             : .plain(absmax)
     }
 

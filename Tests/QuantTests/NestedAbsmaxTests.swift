@@ -12,20 +12,21 @@ struct NestedAbsmaxTests {
         ] as [(Int, UInt32)])
     func `the offset is torch's mean to the last bit`(count: Int, bits: UInt32) {
         let values = (0..<UInt32(count)).map { Float(($0 &* 2_654_435_761) >> 8) * 0x1p-24 }
-        let nested = values.withUnsafeBufferPointer { NestedAbsmax(quantizing: $0) }
+        let nested = values.withUnsafeBufferPointer { NestedAbsmax(quantizing: $0, on: Compute()) }
         #expect(nested.offset.bitPattern == bits)
     }
 
     @Test func `equal scales are restored exactly`() {
         let scales = [Float](repeating: 0.25, count: 300)
-        let nested = scales.withUnsafeBufferPointer { NestedAbsmax(quantizing: $0) }
+        let nested = scales.withUnsafeBufferPointer { NestedAbsmax(quantizing: $0, on: Compute()) }
         #expect(nested.codes.allSatisfy { $0 == 0 })
         #expect(nested.nestedAbsmax == [0, 0])
         #expect(nested.decoded().array == scales)
     }
 
     @Test func `no scales make an empty value`() {
-        let nested = NestedAbsmax(quantizing: UnsafeBufferPointer(start: nil, count: 0))
+        let nested = NestedAbsmax(
+            quantizing: UnsafeBufferPointer(start: nil, count: 0), on: Compute())
         #expect(nested == NestedAbsmax(codes: [], nestedAbsmax: [], offset: 0))
     }
 }

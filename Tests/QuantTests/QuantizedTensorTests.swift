@@ -64,7 +64,9 @@ struct QuantizedTensorTests {
     @Test func `scales that are not finite are double-quantized without a trap`() {
         for special: Float in [.nan, .infinity, -.infinity, .leastNonzeroMagnitude, 0] {
             let scales: [Float] = [special, 1, 2, -2]
-            let nested = scales.withUnsafeBufferPointer { NestedAbsmax(quantizing: $0) }
+            let nested = scales.withUnsafeBufferPointer {
+                NestedAbsmax(quantizing: $0, on: Compute())
+            }
             #expect(nested.codes.count == 4)
             #expect(nested.decoded().count == 4)
         }
