@@ -27,6 +27,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="print the names of the rows")
     parser.add_argument("--quick", action="store_true", help="one round, short, without the 7B shape")
     parser.add_argument("--rounds", type=int, help="default: 5, quick 1")
+    parser.add_argument("--resume", action="store_true", help="keep what the last run measured: samples.json")
     parser.add_argument("--patience", type=float, default=30, help="seconds to wait for a quiet machine")
     parser.add_argument("--lorikeet", default=str(ROOT / ".build/release/lorikeet"))
     parser.add_argument("--work", type=pathlib.Path, default=ROOT / "Benchmarks/cache")
@@ -68,11 +69,21 @@ def prepare(setup: Setup, wanted: list[Measurement]) -> None:
             subprocess.run([setup.lorikeet, "quantize", folder, "--output", quantized])
 
 
-def take(wanted: list[Measurement], rounds: int, patience: float) -> report.Samples:
-    """A measurement that failed is not run again."""
-    taken: report.Samples = {measurement.name: [] for measurement in wanted}
+def saved() -> report.Samples:
+    """What the last run measured."""
+    values = json.loads(SAMPLES.read_text(encoding="utf-8")) if SAMPLES.exists() else {}
+    return {name: [Sample(**one) for one in samples] for name, samples in values.items()}
+
+
+def take(wanted: list[Measurement], rounds: int, patience: float, known: report.Samples) -> report.Samples:
+    """A measurement that failed is not run again, nor a group that is known for as many rounds."""
+    taken: report.Samples = {measurement.name: known.get(measurement.name, []) for measurement in wanted}
     for group in dict.fromkeys(measurement.group for measurement in wanted):
         members = [measurement for measurement in wanted if measurement.group == group]
+        if all(len(taken[measurement.name]) >= rounds for measurement in members):
+            continue
+        for measurement in members:
+            taken[measurement.name] = []
         for round_number in range(1, rounds + 1):
             for measurement in members:
                 samples = taken[measurement.name]
@@ -117,7 +128,7 @@ def main() -> None:
     wanted = needed(setup, wanted_rows)
     prepare(setup, wanted)
     rounds = options.rounds or (1 if options.quick else 5)
-    taken = take(wanted, rounds, options.patience)
+    taken = take(wanted, rounds, options.patience, saved() if options.resume else {})
     for name in measured_names(wanted_rows) - taken.keys():
         taken[name] = [Sample({}, 0, "left out of a quick run")]
     outcomes = [report.outcome(row, taken) for row in wanted_rows]
