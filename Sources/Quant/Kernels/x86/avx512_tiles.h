@@ -67,37 +67,43 @@ V float quantize_block(const float *x, int8_t *codes) {
   return block.scale;
 }
 
-// The largest magnitudes of 4 rows' vectors, row i in lane i of each quarter; NaN is the largest.
-V vec largest_of_4(const vec tops[4]) {
-  __m512i t[4];
-#pragma clang loop unroll(full)
-  for (int i = 0; i < 4; i++) t[i] = _mm512_castps_si512(tops[i]);
-  __m512i a =
-      _mm512_max_epu32(_mm512_unpacklo_epi32(t[0], t[1]), _mm512_unpackhi_epi32(t[0], t[1]));
-  __m512i b =
-      _mm512_max_epu32(_mm512_unpacklo_epi32(t[2], t[3]), _mm512_unpackhi_epi32(t[2], t[3]));
-  a = _mm512_max_epu32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
-  a = _mm512_max_epu32(a, _mm512_shuffle_i32x4(a, a, 0x4e));
-  return _mm512_castsi512_ps(_mm512_max_epu32(a, _mm512_shuffle_i32x4(a, a, 0xb1)));
-}
+// Of 4 vectors' lanes, one of each in turn: quarter by quarter lane i of the result is of vector i.
+#define REDUCE_4(name, combine)                                                                \
+  V __m512i name(const __m512i t[4]) {                                                         \
+    __m512i a = combine(_mm512_unpacklo_epi32(t[0], t[1]), _mm512_unpackhi_epi32(t[0], t[1])); \
+    __m512i b = combine(_mm512_unpacklo_epi32(t[2], t[3]), _mm512_unpackhi_epi32(t[2], t[3])); \
+    a = combine(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));                     \
+    a = combine(a, _mm512_shuffle_i32x4(a, a, 0x4e));                                          \
+    return combine(a, _mm512_shuffle_i32x4(a, a, 0xb1));                                       \
+  }
+REDUCE_4(largest_of_4, _mm512_max_epu32)
+REDUCE_4(sum_of_4, _mm512_add_epi32)
+#undef REDUCE_4
 
-// 64 columns of 4 rows to 16 bits, as prepare_block does one: words[part][row], scales[row].
-INLINE void prepare_4_blocks(const float *x, size_t ldx, __m512i words[2][4], float *scales) {
-  // What the two packings of 32 values leave is brought to the order of pairs.
-  const __m512i order = _mm512_set_epi16(31, 29, 23, 21, 30, 28, 22, 20, 15, 13, 7, 5, 14, 12, 6, 4,
+// 64 columns of 4 rows as prepare_block does one: words[part][row], scales[row], sums[row]. Returns
+// 0 where a number is not finite: those need not be fast.
+INLINE int prepare_4_blocks(const float *x, size_t ldx, int precision, __m512i words[2][4],
+                            float *scales, int32_t *sums) {
+  // What packing leaves within quarters is brought to the order of pairs, or of columns.
+  const __m512i pairs = _mm512_set_epi16(31, 29, 23, 21, 30, 28, 22, 20, 15, 13, 7, 5, 14, 12, 6, 4,
                                          27, 25, 19, 17, 26, 24, 18, 16, 11, 9, 3, 1, 10, 8, 2, 0);
-  vec tops[4];
+  const __m512i columns = _mm512_set_epi32(15, 11, 7, 3, 14, 10, 6, 2, 13, 9, 5, 1, 12, 8, 4, 0);
+  __m512i tops[4];
 #pragma clang loop unroll(full)
   for (size_t i = 0; i < 4; i++) {
-    tops[i] = v_zero();
+    vec top = v_zero();
 #pragma clang loop unroll(full)
-    for (size_t j = 0; j < 4; j++) tops[i] = v_max_magnitude(tops[i], v_load(x + i * ldx + 16 * j));
+    for (size_t j = 0; j < 4; j++) top = v_max_magnitude(top, v_load(x + i * ldx + 16 * j));
+    tops[i] = _mm512_castps_si512(top);
   }
-  vec largest = largest_of_4(tops), limit = v_set(QUANT_INT16_LIMIT);
-  __mmask16 full = _mm512_cmp_ps_mask(largest, v_set(smallest_block), _CMP_NLT_UQ);
+  vec largest = _mm512_castsi512_ps(largest_of_4(tops));
+  vec limit = v_set(precision == QUANT_INT16 ? QUANT_INT16_LIMIT : 127);
+  if (_mm512_cmp_ps_mask(largest, v_set(INFINITY), _CMP_NLT_UQ)) return 0;
+  __mmask16 full = _mm512_cmp_ps_mask(largest, v_set(smallest_block), _CMP_GE_OQ);
   float reciprocals[16];
   v_store(reciprocals, _mm512_maskz_div_ps(full, limit, largest));
   _mm_storeu_ps(scales, _mm512_castps512_ps128(_mm512_maskz_div_ps(full, largest, limit)));
+  __m512i totals[4];
 #pragma clang loop unroll(full)
   for (size_t i = 0; i < 4; i++) {
     vec reciprocal = v_set(reciprocals[i]);
@@ -106,12 +112,19 @@ INLINE void prepare_4_blocks(const float *x, size_t ldx, __m512i words[2][4], fl
     for (size_t j = 0; j < 4; j++) {
       q[j] = _mm512_cvtps_epi32(v_mul(v_load(x + i * ldx + 16 * j), reciprocal));
     }
-#pragma clang loop unroll(full)
-    for (int part = 0; part < 2; part++) {
-      __m512i packed = _mm512_packs_epi32(q[2 * part], q[2 * part + 1]);
-      words[part][i] = _mm512_permutexvar_epi16(order, packed);
+    __m512i low = _mm512_packs_epi32(q[0], q[1]), high = _mm512_packs_epi32(q[2], q[3]);
+    if (precision == QUANT_INT16) {
+      words[0][i] = _mm512_permutexvar_epi16(pairs, low);
+      words[1][i] = _mm512_permutexvar_epi16(pairs, high);
+      totals[i] = _mm512_setzero_si512();
+    } else {
+      words[0][i] = _mm512_permutexvar_epi32(columns, _mm512_packs_epi16(low, high));
+      totals[i] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), _mm512_set1_epi8(1), words[0][i]);
     }
   }
+  __m512i sum = _mm512_mullo_epi32(sum_of_4(totals), _mm512_set1_epi32(-128));
+  _mm_storeu_si128((void *)sums, _mm512_castsi512_si128(sum));
+  return 1;
 }
 
 // 16 words of 4 rows to out[word][height].
@@ -137,13 +150,19 @@ static void prepare_group(const float *x, size_t ldx, size_t rows, size_t column
     size_t count = smaller(64, columns - 64 * b);
     for (size_t i = 0; i < height; i += 4) {
       __m512i parts[2][4];
-      if (precision == QUANT_INT16 && i + 4 <= rows && count == 64) {
-        prepare_4_blocks(x + i * ldx + 64 * b, ldx, parts, scales + b * height + i);
-        for (size_t j = 0; j < 4; j++) sums[b * height + i + j] = 0;
-        for (size_t part = 0; part < 2; part++) {
-          interleave(parts[part], values + (b * words + 16 * part) * height + i, height);
+      if (i + 4 <= rows && count == 64) {
+        const float *from = x + i * ldx + 64 * b;
+        float *scale = scales + b * height + i;
+        int32_t *sum = sums + b * height + i;
+        int done = precision == QUANT_INT16
+                       ? prepare_4_blocks(from, ldx, QUANT_INT16, parts, scale, sum)
+                       : prepare_4_blocks(from, ldx, QUANT_INT8, parts, scale, sum);
+        if (done) {
+          for (size_t part = 0; part < words / 16; part++) {
+            interleave(parts[part], values + (b * words + 16 * part) * height + i, height);
+          }
+          continue;
         }
-        continue;
       }
       for (size_t j = 0; j < 4; j++) {
         parts[0][j] = parts[1][j] = _mm512_setzero_si512();
