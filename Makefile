@@ -53,6 +53,10 @@ format: ## lay out Swift and C as lint wants them
 neon: ## check the Arm kernels against the scalar ones, in qemu-user on another processor
 	Tests/neon/run
 
+.PHONY: survive
+survive: models build ## kill a training run at 20 random moments, resume it, and compare it with one that was not
+	Tests/survive/run
+
 .PHONY: interop
 interop: models ## check against transformers, bitsandbytes and PEFT, installed into .venv from PyPI
 	Tests/interop/run

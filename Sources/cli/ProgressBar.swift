@@ -7,12 +7,15 @@ import Foundation
 struct ProgressBar {
     private let title: String
     private let total: Int
+    /// What was done before this began, which says nothing of the rate.
+    private let earlier: Int
     private let start = ContinuousClock.now
     private var drawn: ContinuousClock.Instant?
 
-    init(_ title: String, total: Int) {
+    init(_ title: String, total: Int, after earlier: Int = 0) {
         self.title = title
         self.total = total
+        self.earlier = earlier
     }
 
     /// Seconds since the start.
@@ -31,7 +34,8 @@ struct ProgressBar {
             return
         }
         drawn = now
-        let left = done == 0 ? .infinity : elapsed / Double(done) * Double(total - done)
+        let new = done - earlier
+        let left = new == 0 ? .infinity : elapsed / Double(new) * Double(total - done)
         let filled = total == 0 ? 20 : 20 * done / total
         let bar = String(repeating: "█", count: filled) + String(repeating: "·", count: 20 - filled)
         let line =

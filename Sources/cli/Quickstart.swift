@@ -119,7 +119,8 @@ struct Quickstart: ParsableCommand {
         var losses: [Double] = []
         var bar = ProgressBar(name, total: steps)
         let report = try FineTuning(options: options).run(
-            model, data: "\(data)/\(name).jsonl", output: "\(folder)/\(name)", replace: false
+            model, data: "\(data)/\(name).jsonl", output: "\(folder)/\(name)", replace: false,
+            note: Terminal.note
         ) { step in
             losses.append(step.loss)
             bar.update(

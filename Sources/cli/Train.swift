@@ -12,7 +12,8 @@ struct Train: ParsableCommand {
             A line of the data is one of {"messages":[…]} (loss on the assistant's turns), {"prompt","completion"}, \
             {"instruction","input","output"}, {"text"}, {"input_ids":[…]}.
             The output folder holds a PEFT adapter, a bundle of it, and metrics.jsonl with a row a step.
-            Ctrl-C ends the run after the current step and keeps what it learned.
+            Ctrl-C ends the run after the current step and keeps what it learned: as the output or, with \
+            --save-every, as a checkpoint from which the same command with --resume goes on.
             """)
 
     @Option(
@@ -81,6 +82,18 @@ struct Train: ParsableCommand {
     @Option(help: "Start from this PEFT folder or bundle instead of at random.")
     var initAdapter: String?
 
+    @Option(
+        help:
+            "Save the run at every so many steps, so that it can be resumed should it be cut short."
+    )
+    var saveEvery: Int?
+
+    @Option(help: "Checkpoints to keep.")
+    var keep = 2
+
+    @Flag(help: "Go on from the newest checkpoint, if there is one; all other flags stay the same.")
+    var resume = false
+
     @Flag(help: "Take the rows in the order of the file.")
     var noShuffle = false
 
@@ -107,6 +120,12 @@ struct Train: ParsableCommand {
         guard maxGradientNorm >= 0, weightDecay >= 0 else {
             throw ValidationError("--max-gradient-norm and --weight-decay: expected 0 or more.")
         }
+        guard saveEvery ?? 1 > 0, keep > 0 else {
+            throw ValidationError("--save-every and --keep: expected 1 or more.")
+        }
+        guard saveEvery != nil || !resume else {
+            throw ValidationError("--resume: give the run's --save-every too.")
+        }
         guard precision.precision != .int8 else {
             throw ValidationError("--precision int8: gradients need int16 or fp32.")
         }
@@ -115,16 +134,28 @@ struct Train: ParsableCommand {
 
     func run() throws {
         let model = try LanguageModel(path: model, compute: common.compute(precision))
-        Interrupt.listen()
+        if saveEvery == nil { Interrupt.listen() } else { Interrupt.listen(SIGTERM) }
         var bar: ProgressBar?
-        let report = try FineTuning(options: options()).run(
-            model, data: data, output: output, replace: outputOptions.force
-        ) { step in
-            if bar == nil { bar = ProgressBar("train", total: step.totalSteps) }
-            bar?.update(
-                step.step,
-                String(format: "loss %.4f  %.0f tokens/s", step.loss, step.tokensPerSecond))
-            return Interrupt.isRequested ? .stop : .proceed
+        let report: FineTuning.Report
+        do {
+            report = try FineTuning(options: options()).run(
+                model, data: data, output: output, replace: outputOptions.force,
+                note: Terminal.note
+            ) { step in
+                if bar == nil {
+                    bar = ProgressBar("train", total: step.totalSteps, after: step.step - 1)
+                }
+                bar?.update(
+                    step.step,
+                    String(format: "loss %.4f  %.0f tokens/s", step.loss, step.tokensPerSecond))
+                return Interrupt.isRequested ? .stop : .proceed
+            }
+        } catch let stop as FineTuning.Interruption {
+            bar?.finish()
+            Terminal.note(
+                "Stopped after step \(stop.steps) of \(stop.totalSteps) and saved in "
+                    + "\(stop.checkpoint). The same command with --resume goes on from there.")
+            throw ExitCode(130)
         }
         bar?.finish()
         for note in report.notes { Terminal.note(note) }
@@ -161,6 +192,12 @@ struct Train: ParsableCommand {
         options.maximumLength = maxLength
         options.recomputesBlocks = gradientCheckpointing
         options.initialAdapter = initAdapter
+        options.checkpoints = saveEvery.map {
+            var checkpoints = CheckpointFolder.Options(every: $0)
+            checkpoints.count = keep
+            checkpoints.resumes = resume
+            return checkpoints
+        }
         options.training.method = method
         options.training.length = steps.map { .steps($0) } ?? .epochs(epochs ?? 1)
         options.training.batchSize = batchSize

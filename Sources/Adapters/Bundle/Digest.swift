@@ -10,6 +10,18 @@ package enum Digest {
         return hash.finalize().hexadecimal
     }
 
+    /// The digest of a whole file, a megabyte in memory at a time.
+    static func sha256(of file: MappedFile) -> String {
+        var hash = SHA256()
+        for start in stride(from: 0, to: file.bytes.count, by: 1 << 20) {
+            let end = min(start + (1 << 20), file.bytes.count)
+            let part = UnsafeRawBufferPointer(rebasing: file.bytes[start..<end])
+            hash.update(bufferPointer: part)
+            file.releasePages(of: part)
+        }
+        return hash.finalize().hexadecimal
+    }
+
     /// The digest of an array.
     package static func sha256(_ bytes: [UInt8]) -> String {
         bytes.withUnsafeBytes { sha256($0) }

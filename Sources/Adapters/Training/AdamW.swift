@@ -66,6 +66,19 @@ public final class AdamW: @unchecked Sendable {
         moments = adapter.modules.map { (Moments($0.delta.a.count), Moments($0.delta.b.count)) }
     }
 
+    /// What the moments are still to be multiplied by, A's and B's of every layer.
+    var scales: [Double] { moments.flatMap { [$0.a.scale, $0.b.scale] } }
+
+    /// Goes on where an optimizer stood that had done `stepCount` steps and left these `scales`; the
+    /// moments themselves are set by the caller.
+    func resume(stepCount: Int, scales: [Double]) {
+        precondition(scales.count == 2 * moments.count, "\(scales.count) scales")
+        self.stepCount = stepCount
+        for (index, (a, b)) in moments.enumerated() {
+            (a.scale, b.scale) = (scales[2 * index], scales[2 * index + 1])
+        }
+    }
+
     /// One step of both factors of every layer, each at its own learning rate.
     public func step(
         _ adapter: TrainableAdapter, learningRateA: Double, learningRateB: Double, compute: Compute

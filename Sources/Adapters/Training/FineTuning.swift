@@ -24,6 +24,8 @@ public struct FineTuning: Sendable {
         public var recomputesBlocks = false
         /// A PEFT folder or bundle to start from; nil for a random start.
         public var initialAdapter: String?
+        /// When the run is saved, to be taken up should it be cut short; nil for never.
+        public var checkpoints: CheckpointFolder.Options?
         /// The method, the schedule, the optimizer.
         public var training = TrainingOptions()
 
@@ -47,6 +49,16 @@ public struct FineTuning: Sendable {
         public var notes: [String]
     }
 
+    /// A run was stopped before its end, and saved.
+    public struct Interruption: Error {
+        /// Steps done.
+        public var steps: Int
+        /// Steps of the whole run.
+        public var totalSteps: Int
+        /// The checkpoint's folder.
+        public var checkpoint: String
+    }
+
     /// The options.
     public let options: Options
 
@@ -56,19 +68,24 @@ public struct FineTuning: Sendable {
     /// Trains an adapter over `model` on the rows of `data`.
     ///
     /// The folder `output` appears when the run ends: adapter_config.json, adapter_model.safetensors,
-    /// metrics.jsonl and the bundle, named after the folder.
+    /// metrics.jsonl and the bundle, named after the folder. A run with checkpoints works in
+    /// `output`.checkpoints, which goes when it ends, and stays, but for an empty one, when it fails.
     ///
     /// - Parameters:
     ///   - model: the base.
     ///   - data: a JSONL file, as `TrainingData` reads it.
     ///   - output: the folder to write.
     ///   - replace: whether an existing `output` is replaced.
-    ///   - progress: called after each step; may stop the run, which keeps what was learned.
+    ///   - note: told in a line of damaged checkpoints, and where the run goes on.
+    ///   - progress: called after each step; may stop the run, which keeps what was learned: as the output
+    ///     or, with checkpoints, in one of these.
     /// - Returns: what was made.
     /// - Throws: `LorikeetError` for bad data, options out of range, a loss that is not finite, an
-    ///   output that exists; nothing is written then.
+    ///   output that exists, a checkpoint of another run; `Interruption` for a run with checkpoints that was
+    ///   stopped. No output is written then.
     public func run(
         _ model: LanguageModel, data: String, output: String, replace: Bool,
+        note: (String) -> Void = { _ in },
         progress: (StepMetrics) throws -> Trainer.Disposition = { _ in .proceed }
     ) throws -> Report {
         try AtomicOutput.requireAbsent(output, unless: replace)
@@ -76,20 +93,41 @@ public struct FineTuning: Sendable {
             jsonl: data, tokenizer: model.tokenizer, chatTemplate: model.chatTemplate,
             maximumLength: min(options.maximumLength, model.model.configuration.maximumPositions))
         let trainer = try Trainer(rows.rows, options: options.training)
-        let adapter = try start(over: model)
+        // B = 0 is the usual start: as an adapter it changes nothing, and that is fine here.
+        let initial = try options.initialAdapter.map {
+            try Adapters.load($0, over: model, allowNoEffect: true)
+        }
+        let adapter = try start(over: model, from: initial)
+        var state = TrainingState(adapter, optimizer: options.training.optimizer)
+        let checkpoints = try options.checkpoints.map {
+            try CheckpointFolder(
+                Self.checkpointFolder(of: output), options: $0,
+                identity: identity(model, data: data, initialAdapter: initial), replace: replace)
+        }
+        let earlierMetrics = try checkpoints?.restore(
+            &state, totalSteps: trainer.totalSteps, note: note)
         let longest = rows.rows.map(\.inputIDs.count).max() ?? 0
 
         let name = (output as NSString).lastPathComponent
         var report: Report?
-        try AtomicOutput.folder(at: output, replace: replace) { folder in
+        // A killed run leaves nothing outside the folder of its checkpoints.
+        let unfinished = checkpoints.map { $0.path + "/output" }
+        try AtomicOutput.folder(at: output, replace: replace, by: unfinished) { folder in
+            let metrics = try MetricsWriter(path: folder + "/metrics.jsonl")
+            if let earlierMetrics { try metrics.append(earlierMetrics) }
             // The pass goes with the call, for its activations would add to what packing takes.
             let run = try trainer.run(
                 TrainingPass(
                     model: model.model, compute: model.compute,
                     maximumTokens: options.training.batchSize * longest,
                     recomputesBlocks: options.recomputesBlocks),
-                adapter: adapter, compute: model.compute,
-                metrics: MetricsWriter(path: folder + "/metrics.jsonl"), progress: progress)
+                from: state, compute: model.compute, metrics: metrics, checkpoints: checkpoints,
+                progress: progress)
+            if let checkpoints, run.isStopped {
+                throw Interruption(
+                    steps: run.steps, totalSteps: trainer.totalSteps,
+                    checkpoint: checkpoints.place(of: run.steps))
+            }
             try Adapters.writePeftFiles(
                 into: folder, configuration: configuration(model), deltas: adapter.deltas)
             let bundle = "\(name).\(AdapterBundle.pathExtension)"
@@ -103,11 +141,18 @@ public struct FineTuning: Sendable {
                 bundleBytes: try MappedFile(path: "\(folder)/\(bundle)").bytes.count,
                 notes: rows.notes)
         }
+        checkpoints?.removeCheckpoints()
         guard let report else { preconditionFailure("a folder that was written without a run") }
         return report
     }
 
-    private var alpha: Double { options.alpha ?? Double(2 * options.rank) }
+    /// Where the checkpoints of a run that writes `output` lie.
+    static func checkpointFolder(of output: String) -> String {
+        (output.count > 1 && output.hasSuffix("/") ? String(output.dropLast()) : output)
+            + ".checkpoints"
+    }
+
+    var alpha: Double { options.alpha ?? Double(2 * options.rank) }
 
     private func configuration(_ model: LanguageModel) -> AdapterConfiguration {
         AdapterConfiguration(
@@ -117,15 +162,15 @@ public struct FineTuning: Sendable {
             baseModel: (model.checkpoint.path as NSString).lastPathComponent)
     }
 
-    private func start(over model: LanguageModel) throws -> TrainableAdapter {
+    private func start(
+        over model: LanguageModel, from initial: Adapter?
+    ) throws -> TrainableAdapter {
         let shapes = TrainableAdapter.Shape.shapes(of: options.targetModules, in: model.model)
         let scale = options.training.method.scale(rank: options.rank, alpha: alpha)
-        guard let path = options.initialAdapter else {
+        guard let initial, let path = options.initialAdapter else {
             return TrainableAdapter(
                 shapes: shapes, rank: options.rank, scale: scale, seed: options.training.seed)
         }
-        // B = 0 is the usual start: as an adapter it changes nothing, and that is fine here.
-        let initial = try Adapters.load(path, over: model, allowNoEffect: true)
         return try TrainableAdapter(
             shapes: shapes, rank: options.rank, scale: scale, copying: initial, name: path)
     }

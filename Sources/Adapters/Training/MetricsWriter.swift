@@ -27,8 +27,14 @@ public final class MetricsWriter {
     /// - Throws: `.io` where the system refuses (a full disk).
     public func append(_ metrics: StepMetrics) throws {
         // One write a line: another process that reads along sees whole lines.
-        let line = Array(metrics.json.text().utf8) + [0x0A]
-        var rest = line[...]
+        try append(Array(metrics.json.text().utf8) + [0x0A])
+    }
+
+    /// Appends rows that are lines already: those of the run that this one goes on with.
+    ///
+    /// - Throws: `.io` where the system refuses.
+    public func append(_ lines: [UInt8]) throws {
+        var rest = lines[...]
         while !rest.isEmpty {
             let written = rest.withUnsafeBytes { write(descriptor, $0.baseAddress, $0.count) }
             if written < 0 {
@@ -37,6 +43,14 @@ public final class MetricsWriter {
             }
             rest = rest.dropFirst(written)
         }
+    }
+
+    /// All rows so far.
+    ///
+    /// - Throws: `.io` where the file cannot be read.
+    public func contents() throws -> [UInt8] {
+        let file = try MappedFile(path: path)
+        return withExtendedLifetime(file) { Array(file.bytes) }
     }
 
     private static func failure(_ path: String, _ what: String) -> LorikeetError {

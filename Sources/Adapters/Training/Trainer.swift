@@ -14,17 +14,17 @@ public struct Trainer {
     /// What a run came to.
     public struct Summary: Sendable, Equatable {
         /// Steps done.
-        public var steps: Int
+        public var steps = 0
         /// Whether the caller stopped it before its end.
-        public var isStopped: Bool
+        public var isStopped = false
         /// The first step's loss.
-        public var firstLoss: Double
+        public var firstLoss = Double.nan
         /// The last step's loss.
-        public var lastLoss: Double
+        public var lastLoss = Double.nan
         /// Tokens seen.
-        public var tokens: Int
+        public var tokens = 0
         /// Duration.
-        public var seconds: Double
+        public var seconds = 0.0
     }
 
     /// How to train.
@@ -53,37 +53,52 @@ public struct Trainer {
             }
     }
 
-    /// Trains `adapter` on the gradients that `model` gives.
+    /// Trains `adapter`, from the beginning, on the gradients that `model` gives.
     ///
-    /// - Parameters:
-    ///   - model: the base.
-    ///   - adapter: the factors, which change.
-    ///   - compute: the threads.
-    ///   - metrics: where a row a step is written.
-    ///   - progress: called after each step; may stop the run.
     /// - Returns: steps, losses and duration.
-    /// - Throws: what `model` throws, and an error naming the step where the loss or the gradient is
-    ///   not finite; the factors then are those after the last good step.
+    /// - Throws: as `run(_:from:compute:metrics:checkpoints:progress:)`.
     @discardableResult
     public func run(
         _ model: some LossAndGradients, adapter: TrainableAdapter, compute: Compute,
         metrics: MetricsWriter? = nil,
         progress: (StepMetrics) throws -> Disposition = { _ in .proceed }
     ) throws -> Summary {
+        try run(
+            model, from: TrainingState(adapter, optimizer: options.optimizer), compute: compute,
+            metrics: metrics, progress: progress)
+    }
+
+    /// Trains on the gradients that `model` gives, from where `state` stands to the end.
+    ///
+    /// - Parameters:
+    ///   - model: the base.
+    ///   - state: the factors, which change, with their moments and the steps that are done.
+    ///   - compute: the threads.
+    ///   - metrics: where a row a step is written.
+    ///   - checkpoints: where the state is saved, when it is due and when the run is stopped.
+    ///   - progress: called after each step; may stop the run.
+    /// - Returns: steps, losses and duration, those before `state` included.
+    /// - Throws: what `model` throws, and an error naming the step where the loss or the gradient is
+    ///   not finite; the factors then are those after the last good step.
+    @discardableResult
+    public func run(
+        _ model: some LossAndGradients, from state: TrainingState, compute: Compute,
+        metrics: MetricsWriter? = nil, checkpoints: CheckpointFolder? = nil,
+        progress: (StepMetrics) throws -> Disposition = { _ in .proceed }
+    ) throws -> Summary {
+        var state = state
+        let (adapter, optimizer) = (state.adapter, state.optimizer)
         let method = options.method.method(
             refactoring: RefactoringSchedule(
                 warmup: options.refactoringWarmup
                     ?? RefactoringSchedule.defaultWarmup(steps: totalSteps),
                 interval: options.refactoringInterval))
-        let optimizer = AdamW(adapter, options: options.optimizer)
         let peakRate = options.learningRate ?? options.method.defaultLearningRate
         var order = RowOrder(count: rows.count, shuffledBy: options.shuffles ? options.seed : nil)
         let clock = ContinuousClock()
-        let start = clock.now
-        var summary = Summary(
-            steps: 0, isStopped: false, firstLoss: .nan, lastLoss: .nan, tokens: 0, seconds: 0)
+        let (start, secondsBefore) = (clock.now, state.summary.seconds)
 
-        for step in 0..<totalSteps {
+        for step in state.summary.steps..<totalSteps {
             let stepStart = clock.now
             let rate =
                 peakRate
@@ -122,24 +137,26 @@ public struct Trainer {
             }
 
             let tokens = batch.reduce(0) { $0 + $1.inputIDs.count }
-            summary.steps += 1
-            if step == 0 { summary.firstLoss = loss }
-            summary.lastLoss = loss
-            summary.tokens += tokens
-            summary.seconds = (clock.now - start) / .seconds(1)
+            state.summary.steps += 1
+            if step == 0 { state.summary.firstLoss = loss }
+            state.summary.lastLoss = loss
+            state.summary.tokens += tokens
+            state.summary.seconds = secondsBefore + (clock.now - start) / .seconds(1)
             let row = StepMetrics(
                 step: step + 1, totalSteps: totalSteps, loss: loss, learningRate: rate,
                 gradientNorm: norm, tokens: tokens,
                 tokensPerSecond: Double(tokens) / ((clock.now - stepStart) / .seconds(1)),
-                seconds: summary.seconds, refactoring: before ?? after,
+                seconds: state.summary.seconds, refactoring: before ?? after,
                 refactoringSeconds: refactoringTime / .seconds(1))
             try metrics?.append(row)
-            if try progress(row) == .stop {
-                summary.isStopped = step + 1 < totalSteps
-                break
+            let disposition = try progress(row)
+            state.summary.isStopped = disposition == .stop && step + 1 < totalSteps
+            if let checkpoints, state.summary.isStopped || checkpoints.isDue(after: step + 1) {
+                try checkpoints.save(state, metrics: metrics?.contents() ?? [])
             }
+            if disposition == .stop { break }
         }
-        return summary
+        return state.summary
     }
 
     /// The positions of a step's rows in the run.

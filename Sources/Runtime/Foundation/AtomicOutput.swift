@@ -33,19 +33,22 @@ public enum AtomicOutput {
         try file(at: path) { output in try data.withUnsafeBytes { try output.write($0) } }
     }
 
-    /// Fills a new folder through `body`, which gets the path of a temporary folder beside `path`.
+    /// Fills a new folder through `body`, which gets the path of a temporary folder.
     ///
     /// - Parameters:
     ///   - path: the folder that appears.
     ///   - replace: whether an existing output is replaced; otherwise it is an error.
+    ///   - temporary: the folder's path until it is whole, on the same disk; nil for one beside `path`. What
+    ///     is there is removed.
     ///   - body: fills the folder; when it throws, nothing is left.
     /// - Throws: `.exists` before any work when `path` exists and `replace` is false.
     public static func folder(
-        at path: String, replace: Bool, _ body: (String) throws -> Void
+        at path: String, replace: Bool, by temporary: String? = nil,
+        _ body: (String) throws -> Void
     ) throws {
         let path = path.count > 1 && path.hasSuffix("/") ? String(path.dropLast()) : path
         try requireAbsent(path, unless: replace)
-        let temporary = path + ".partial-\(getpid())"
+        let temporary = temporary ?? path + ".partial-\(getpid())"
         let files = FileManager.default
         try? files.removeItem(atPath: temporary)
         do {

@@ -41,7 +41,7 @@ public final class MappedFile: @unchecked Sendable {
 
     /// Lets go of the pages that lie wholly within `part`: they no longer count as this process's
     /// memory, and come back from the file when they are read.
-    func releasePages(of part: UnsafeRawBufferPointer) {
+    public func releasePages(of part: UnsafeRawBufferPointer) {
         guard let base = part.baseAddress else { return }
         let page = UInt(sysconf(Int32(_SC_PAGESIZE)))
         let first = (UInt(bitPattern: base) + page - 1) / page * page

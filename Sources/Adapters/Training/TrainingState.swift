@@ -1,0 +1,18 @@
+/// Where a run stands between two steps: all that its next step follows from.
+///
+/// The learning rate, the rows and whether RefLoRA refactors follow from the step's number and the
+/// options, and the order of rows from the seed: none of them has a state of its own.
+public struct TrainingState {
+    /// The factors.
+    public let adapter: TrainableAdapter
+    /// The moments, and how many steps they have seen.
+    public let optimizer: AdamW
+    /// Steps, losses, tokens and seconds so far.
+    public internal(set) var summary = Trainer.Summary()
+
+    /// The beginning of a run that trains `adapter`.
+    public init(_ adapter: TrainableAdapter, optimizer options: AdamW.Options = AdamW.Options()) {
+        self.adapter = adapter
+        optimizer = AdamW(adapter, options: options)
+    }
+}
