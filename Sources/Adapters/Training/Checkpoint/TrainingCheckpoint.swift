@@ -1,6 +1,6 @@
 import LorikeetRuntime
 
-/// A run between two steps, as a folder that common programs read:
+/// A run between two steps, as a folder that common programs read.
 ///
 ///     checkpoint.json      step, losses, tokens, seconds, and the run that it belongs to
 ///     state.safetensors    factors and moments
