@@ -6,6 +6,8 @@ extension TrainingState {
     private struct Entry {
         let tensor: TensorDescription
         let values: Buffer<Float>
+
+        var isSquare: Bool { tensor.name.hasSuffix(".exp_avg_sq") }
     }
 
     private var entries: [Entry] {
@@ -75,7 +77,9 @@ extension TrainingState {
             let tensor = try find(entry.tensor)
             try tensor.floats(into: entry.values.pointer, path: path)
             tensor.releasePages()
-            guard entry.values.elements.allSatisfy(\.isFinite) else {
+            // A second moment is a mean of squares, and AdamW takes its root.
+            let least = entry.isSquare ? 0 : -Float.greatestFiniteMagnitude
+            guard entry.values.elements.allSatisfy({ $0 >= least && $0.isFinite }) else {
                 throw outOfRange(tensor.name)
             }
         }
