@@ -7,6 +7,11 @@ public protocol Method: Sendable {
     func scale(rank: Int, alpha: Double) -> Float
     /// B's learning rate over A's.
     var learningRateRatio: Double { get }
+    /// What steps the parameters of `adapter`.
+    func makeOptimizer(
+        for adapter: TrainableAdapter, options: AdamW.Options
+    )
+        -> any Optimizer
     /// Called between clipping and the optimizer's step; may change the gradients.
     ///
     /// - Parameters:
@@ -24,7 +29,7 @@ public protocol Method: Sendable {
     ///   - compute: the threads.
     /// - Returns: what became of the layers, if this method does something in this step.
     func afterStep(
-        _ step: Int, adapter: TrainableAdapter, optimizer: AdamW, compute: Compute
+        _ step: Int, adapter: TrainableAdapter, optimizer: any Optimizer, compute: Compute
     )
         -> RefactoringReport?
 }
@@ -34,6 +39,12 @@ extension Method {
     public func scale(rank: Int, alpha: Double) -> Float { Float(alpha / Double(rank)) }
     /// Both factors learn alike.
     public var learningRateRatio: Double { 1 }
+    /// AdamW.
+    public func makeOptimizer(
+        for adapter: TrainableAdapter, options: AdamW.Options
+    )
+        -> any Optimizer
+    { AdamW(adapter, options: options) }
     /// Leaves the gradients alone.
     public func beforeStep(
         _ step: Int, adapter: TrainableAdapter, compute: Compute
@@ -42,7 +53,7 @@ extension Method {
     { nil }
     /// Leaves the factors alone.
     public func afterStep(
-        _ step: Int, adapter: TrainableAdapter, optimizer: AdamW, compute: Compute
+        _ step: Int, adapter: TrainableAdapter, optimizer: any Optimizer, compute: Compute
     )
         -> RefactoringReport?
     { nil }

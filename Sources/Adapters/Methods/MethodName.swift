@@ -11,20 +11,20 @@ public enum MethodName: String, CaseIterable, Sendable, Codable {
     /// Its scalar form.
     case refloraS = "reflora-s"
 
-    /// The method; the RefLoRA family refactors as `schedule` says.
-    public func method(refactoring schedule: RefactoringSchedule) -> any Method {
+    /// The method, for a run as `settings` describe it.
+    public func method(_ settings: MethodSettings) -> any Method {
         switch self {
         case .lora: LoRA()
         case .rslora: RsLoRA()
         case .loraplus: LoRAPlus()
-        case .reflora: RefLoRA(schedule: schedule)
-        case .refloraS: RefLoRAS(schedule: schedule)
+        case .reflora: RefLoRA(schedule: settings.refactoring)
+        case .refloraS: RefLoRAS(schedule: settings.refactoring)
         }
     }
 
     /// What multiplies B A at this rank and alpha.
     public func scale(rank: Int, alpha: Double) -> Float {
-        method(refactoring: RefactoringSchedule(warmup: 0)).scale(rank: rank, alpha: alpha)
+        method(MethodSettings(totalSteps: 1)).scale(rank: rank, alpha: alpha)
     }
 
     /// A's learning rate where none is given.

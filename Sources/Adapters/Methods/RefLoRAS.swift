@@ -19,7 +19,7 @@ public struct RefLoRAS: Method {
 
     /// Rescales every layer, so that the next step begins with balanced factors.
     public func afterStep(
-        _ step: Int, adapter: TrainableAdapter, optimizer: AdamW, compute: Compute
+        _ step: Int, adapter: TrainableAdapter, optimizer: any Optimizer, compute: Compute
     )
         -> RefactoringReport?
     {
@@ -40,9 +40,7 @@ public struct RefLoRAS: Method {
                 let root = s.squareRoot()
                 kernels.scale(Float(root), a.count, a.pointer)
                 kernels.scale(Float(1 / root), b.count, b.pointer)
-                let moments = optimizer.moments[module.index]
-                moments.a.rescale(by: 1 / root)
-                moments.b.rescale(by: root)
+                optimizer.rescaleGradients(ofModule: module.index, a: 1 / root, b: root)
                 return .refactored(conditionNumber: nil, isClamped: false)
             }
         }

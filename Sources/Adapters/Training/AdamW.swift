@@ -14,7 +14,7 @@ import Musl
 ///     p ← p - lr / (1 - β₁ᵗ) · m / (√v / √(1 - β₂ᵗ) + ε)
 ///
 /// Source: Loshchilov and Hutter, "Decoupled Weight Decay Regularization" (2019), algorithm 2.
-public final class AdamW: @unchecked Sendable {
+public final class AdamW: Optimizer, @unchecked Sendable {
     // Unchecked: changed only between a model's passes, by the one who trains.
 
     /// The settings that do not change during a run.
@@ -32,63 +32,81 @@ public final class AdamW: @unchecked Sendable {
         public init() {}
     }
 
-    /// A factor's moments, in the factor's shape: m = `scale` · `first`, v = `scale`² · `second`.
-    public final class Moments: @unchecked Sendable {
-        // Unchecked: as AdamW itself.
-
+    /// A parameter's moments, in its shape: m = `scale` · `first`, v = `scale`² · `second`.
+    public struct Moments: Sendable {
         /// Torch's `exp_avg`, but for the scale.
         public let first: Buffer<Float>
         /// Torch's `exp_avg_sq`, but for the scale's square.
         public let second: Buffer<Float>
-        /// What the next step multiplies both by when it reads them: 1 but where the factor, and with it
-        /// its gradients, was rescaled since the last one.
-        public fileprivate(set) var scale = 1.0
+        // One element: the checkpoint writes and reads it in place, as it does the moments.
+        fileprivate let pending: Buffer<Double>
+
+        /// What the next step multiplies both by when it reads them: 1 but where the parameter, and with
+        /// it its gradients, was rescaled since the last one.
+        public var scale: Double { pending[0] }
 
         init(_ count: Int) {
             first = Buffer(count)
             second = Buffer(count)
+            pending = Buffer([1])
         }
-
-        /// Lets the moments follow gradients that are `factor` times what they were.
-        public func rescale(by factor: Double) { scale *= factor }
     }
 
     /// The settings.
     public let options: Options
     /// t: steps done.
     public private(set) var stepCount = 0
-    /// The moments, by the adapter's layers.
-    public let moments: [(a: Moments, b: Moments)]
+    /// The moments, by the adapter's layers, in the order of a layer's parameters.
+    public let moments: [[Moments]]
+    /// The parameters' names in a file and their shapes, in the same order.
+    private let names: [[(name: String, shape: [Int])]]
 
     /// Zero moments for `adapter`.
     public init(_ adapter: TrainableAdapter, options: Options = Options()) {
         self.options = options
-        moments = adapter.modules.map { (Moments($0.delta.a.count), Moments($0.delta.b.count)) }
-    }
-
-    /// What the moments are still to be multiplied by, A's and B's of every layer.
-    var scales: [Double] { moments.flatMap { [$0.a.scale, $0.b.scale] } }
-
-    /// Goes on where an optimizer stood that had done `stepCount` steps and left these `scales`; the
-    /// moments themselves are set by the caller.
-    func resume(stepCount: Int, scales: [Double]) {
-        precondition(scales.count == 2 * moments.count, "\(scales.count) scales")
-        self.stepCount = stepCount
-        for (index, (a, b)) in moments.enumerated() {
-            (a.scale, b.scale) = (scales[2 * index], scales[2 * index + 1])
+        moments = adapter.modules.map { $0.parameters.map { Moments($0.values.count) } }
+        names = adapter.modules.map { module in
+            module.parameters.map { ("\(module.path).\($0.name)", $0.shape) }
         }
     }
 
-    /// One step of both factors of every layer, each at its own learning rate.
+    /// Both moments of every parameter, under torch's names, and their pending scale.
+    public var state: [StateTensor] {
+        zip(names.joined(), moments.joined()).flatMap { parameter, moments in
+            [
+                StateTensor(
+                    "\(parameter.name).exp_avg", shape: parameter.shape, .floats(moments.first)),
+                StateTensor(
+                    "\(parameter.name).exp_avg_sq", shape: parameter.shape,
+                    .floats(moments.second), range: .nonnegative),
+                StateTensor(
+                    "\(parameter.name).moment_scale", shape: [1], .doubles(moments.pending),
+                    range: .positive),
+            ]
+        }
+    }
+
+    /// Goes on after `stepCount` steps.
+    public func resume(stepCount: Int) { self.stepCount = stepCount }
+
+    /// Rescales the moments of a layer's A and B, m as a gradient and v as its square.
+    public func rescaleGradients(ofModule index: Int, a: Double, b: Double) {
+        moments[index][0].pending[0] *= a
+        moments[index][1].pending[0] *= b
+    }
+
+    /// One step of every parameter of every layer.
     public func step(
         _ adapter: TrainableAdapter, learningRateA: Double, learningRateB: Double, compute: Compute
     ) {
         precondition(adapter.modules.count == moments.count, "another adapter's moments")
         stepCount += 1
         compute.pool.run(pieces: adapter.modules.count) { _, index in
-            let (module, (a, b)) = (adapter.modules[index], moments[index])
-            update(module.delta.a, module.gradient.a, a, learningRate: learningRateA)
-            update(module.delta.b, module.gradient.b, b, learningRate: learningRateB)
+            for (parameter, moments) in zip(adapter.modules[index].parameters, moments[index]) {
+                update(
+                    parameter.values, parameter.gradient, moments,
+                    learningRate: parameter.learnsAsB ? learningRateB : learningRateA)
+            }
         }
     }
 
@@ -105,7 +123,7 @@ public final class AdamW: @unchecked Sendable {
         let root = Float((1 - pow(options.beta2, Double(stepCount))).squareRoot())
         let epsilon = Float(options.epsilon)
         let (scale1, scale2) = (Float(moments.scale), Float(moments.scale * moments.scale))
-        moments.scale = 1
+        moments.pending[0] = 1
         let (p, g, m, v) = (
             parameters.pointer, gradient.pointer, moments.first.pointer, moments.second.pointer
         )

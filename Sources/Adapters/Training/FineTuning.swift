@@ -98,7 +98,7 @@ public struct FineTuning: Sendable {
             try Adapters.load($0, over: model, allowNoEffect: true)
         }
         let adapter = try start(over: model, from: initial)
-        var state = TrainingState(adapter, optimizer: options.training.optimizer)
+        var state = trainer.beginning(adapter)
         let checkpoints = try options.checkpoints.map {
             try CheckpointFolder(
                 Self.checkpointFolder(of: output), options: $0,

@@ -1,4 +1,4 @@
-import LorikeetQuant
+public import LorikeetQuant
 public import LorikeetRuntime
 
 /// Factors in fp32 that training changes, with the gradients it changes them by.
@@ -19,6 +19,33 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
         public let delta: LowRankDelta
         /// dA and dB.
         public let gradient: LowRankGradient
+
+        /// What is trained: A, then B.
+        public var parameters: [Parameter] {
+            let rank = delta.rank
+            return [
+                Parameter(
+                    name: "lora_A", shape: [rank, inputSize], values: delta.a,
+                    gradient: gradient.a, learnsAsB: false),
+                Parameter(
+                    name: "lora_B", shape: [outputSize, rank], values: delta.b,
+                    gradient: gradient.b, learnsAsB: true),
+            ]
+        }
+    }
+
+    /// One trained tensor of a layer.
+    public struct Parameter: Sendable {
+        /// PEFT's name for it.
+        public let name: String
+        /// Its shape, row-major.
+        public let shape: [Int]
+        /// Its elements.
+        public let values: Buffer<Float>
+        /// Its gradient, in the same shape.
+        public let gradient: Buffer<Float>
+        /// Whether it learns at B's rate, where a method has two.
+        public let learnsAsB: Bool
     }
 
     /// The width of a layer that is to be trained.
@@ -133,32 +160,28 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
 
     /// How many numbers are trained.
     public var parameterCount: Int {
-        modules.reduce(0) { $0 + $1.delta.a.count + $1.delta.b.count }
+        parameters.reduce(0) { $0 + $1.values.count }
     }
+
+    /// All that is trained, by layer.
+    private var parameters: [Parameter] { modules.flatMap(\.parameters) }
 
     /// Sets every gradient to zero.
     public func zeroGradients() {
-        for module in modules {
-            module.gradient.a.elements.update(repeating: 0)
-            module.gradient.b.elements.update(repeating: 0)
-        }
+        for parameter in parameters { parameter.gradient.elements.update(repeating: 0) }
     }
 
     /// The norm of all gradients together, summed in float64 and in the layers' order.
     public func gradientNorm() -> Double {
-        let squares = modules.reduce(0.0) {
-            $0 + sumOfSquares($1.gradient.a) + sumOfSquares($1.gradient.b)
-        }
-        return squares.squareRoot()
+        parameters.reduce(0) { $0 + sumOfSquares($1.gradient) }.squareRoot()
     }
 
     /// Scales the gradients so that their `norm` is at most `maximum`, as torch's `clip_grad_norm_`.
     public func clipGradients(norm: Double, to maximum: Double) {
         let factor = Float(maximum / (norm + 1e-6))
         guard factor < 1 else { return }
-        for module in modules {
-            for index in 0..<module.gradient.a.count { module.gradient.a[index] *= factor }
-            for index in 0..<module.gradient.b.count { module.gradient.b[index] *= factor }
+        for parameter in parameters {
+            for index in 0..<parameter.gradient.count { parameter.gradient[index] *= factor }
         }
     }
 

@@ -31,6 +31,7 @@ public struct Trainer {
     public let options: TrainingOptions
     /// Optimizer steps of the whole run.
     public let totalSteps: Int
+    private let method: any Method
     private let rows: [TrainingRow]
 
     /// Prepares a run over `rows`; rows without a target teach nothing and are left out.
@@ -51,6 +52,16 @@ public struct Trainer {
             case .steps(let steps): steps
             case .epochs(let epochs): (self.rows.count * epochs + batch - 1) / batch
             }
+        method = options.method.method(
+            MethodSettings(
+                totalSteps: totalSteps, refactoringWarmup: options.refactoringWarmup,
+                refactoringInterval: options.refactoringInterval))
+    }
+
+    /// The beginning of a run that trains `adapter`.
+    public func beginning(_ adapter: TrainableAdapter) -> TrainingState {
+        TrainingState(
+            adapter, optimizer: method.makeOptimizer(for: adapter, options: options.optimizer))
     }
 
     /// Trains `adapter`, from the beginning, on the gradients that `model` gives.
@@ -64,8 +75,8 @@ public struct Trainer {
         progress: (StepMetrics) throws -> Disposition = { _ in .proceed }
     ) throws -> Summary {
         try run(
-            model, from: TrainingState(adapter, optimizer: options.optimizer), compute: compute,
-            metrics: metrics, progress: progress)
+            model, from: beginning(adapter), compute: compute, metrics: metrics,
+            progress: progress)
     }
 
     /// Trains on the gradients that `model` gives, from where `state` stands to the end.
@@ -88,11 +99,6 @@ public struct Trainer {
     ) throws -> Summary {
         var state = state
         let (adapter, optimizer) = (state.adapter, state.optimizer)
-        let method = options.method.method(
-            refactoring: RefactoringSchedule(
-                warmup: options.refactoringWarmup
-                    ?? RefactoringSchedule.defaultWarmup(steps: totalSteps),
-                interval: options.refactoringInterval))
         let peakRate = options.learningRate ?? options.method.defaultLearningRate
         var order = RowOrder(count: rows.count, shuffledBy: options.shuffles ? options.seed : nil)
         let clock = ContinuousClock()

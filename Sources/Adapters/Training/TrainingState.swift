@@ -6,13 +6,13 @@ public struct TrainingState {
     /// The factors.
     public let adapter: TrainableAdapter
     /// The moments, and how many steps they have seen.
-    public let optimizer: AdamW
+    public let optimizer: any Optimizer
     /// Steps, losses, tokens and seconds so far.
     public internal(set) var summary = Trainer.Summary()
 
-    /// The beginning of a run that trains `adapter`.
-    public init(_ adapter: TrainableAdapter, optimizer options: AdamW.Options = AdamW.Options()) {
+    /// The beginning of a run that trains `adapter` with `optimizer`.
+    public init(_ adapter: TrainableAdapter, optimizer: any Optimizer) {
         self.adapter = adapter
-        optimizer = AdamW(adapter, options: options)
+        self.optimizer = optimizer
     }
 }

@@ -142,10 +142,10 @@ import Testing
         let optimizer = AdamW(adapter)
         let moments = optimizer.moments[0]
         let inputs = "\(name)/step_scalar/in"
-        _ = moments.a.first.elements.update(from: golden.floats("\(inputs)/A.exp_avg"))
-        _ = moments.a.second.elements.update(from: golden.floats("\(inputs)/A.exp_avg_sq"))
-        _ = moments.b.first.elements.update(from: golden.floats("\(inputs)/B.exp_avg"))
-        _ = moments.b.second.elements.update(from: golden.floats("\(inputs)/B.exp_avg_sq"))
+        _ = moments[0].first.elements.update(from: golden.floats("\(inputs)/A.exp_avg"))
+        _ = moments[0].second.elements.update(from: golden.floats("\(inputs)/A.exp_avg_sq"))
+        _ = moments[1].first.elements.update(from: golden.floats("\(inputs)/B.exp_avg"))
+        _ = moments[1].second.elements.update(from: golden.floats("\(inputs)/B.exp_avg_sq"))
         let method = RefLoRAS(schedule: RefactoringSchedule(warmup: 5))
         #expect(
             method.afterStep(3, adapter: adapter, optimizer: optimizer, compute: compute) == nil)
@@ -154,11 +154,11 @@ import Testing
         #expect(report.refactored == 1)
         let delta = adapter.modules[0].delta
         // The moments' factor is the optimizer's to apply, with its next step.
-        let (a, b) = (moments.a.scale, moments.b.scale)
+        let (a, b) = (moments[0].scale, moments[1].scale)
         for (buffer, factor, key) in [
-            (delta.a, 1, "A"), (delta.b, 1, "B"), (moments.a.first, a, "out/A.exp_avg"),
-            (moments.a.second, a * a, "out/A.exp_avg_sq"), (moments.b.first, b, "out/B.exp_avg"),
-            (moments.b.second, b * b, "out/B.exp_avg_sq"),
+            (delta.a, 1, "A"), (delta.b, 1, "B"), (moments[0].first, a, "out/A.exp_avg"),
+            (moments[0].second, a * a, "out/A.exp_avg_sq"), (moments[1].first, b, "out/B.exp_avg"),
+            (moments[1].second, b * b, "out/B.exp_avg_sq"),
         ] {
             let expected = matrix("\(name)/step_scalar/\(key)")
             // The authors' norms are fp32 sums in the fp32 cases.

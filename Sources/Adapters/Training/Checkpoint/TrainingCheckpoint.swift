@@ -8,7 +8,7 @@ import LorikeetRuntime
 ///     SHA256SUMS           the digests of these three, as sha256sum writes and checks them
 struct TrainingCheckpoint {
     private static let format = "lorikeet-checkpoint"
-    private static let formatVersion = 1
+    private static let formatVersion = 2
     private static let manifestName = "checkpoint.json"
     private static let stateName = "state.safetensors"
     private static let metricsName = "metrics.jsonl"

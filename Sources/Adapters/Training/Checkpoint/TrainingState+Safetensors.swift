@@ -2,91 +2,96 @@ import LorikeetQuant
 import LorikeetRuntime
 
 extension TrainingState {
-    /// A factor or a moment with its name in a file: PEFT's for factors, torch's for moments.
-    private struct Entry {
-        let tensor: TensorDescription
-        let values: Buffer<Float>
-
-        var isSquare: Bool { tensor.name.hasSuffix(".exp_avg_sq") }
+    /// The factors under PEFT's names, then what the optimizer remembers.
+    private var tensors: [StateTensor] {
+        adapter.modules.flatMap { module in
+            module.parameters.map {
+                StateTensor(
+                    "\(module.path).\($0.name).weight", shape: $0.shape, .floats($0.values))
+            }
+        } + optimizer.state
     }
 
-    private var entries: [Entry] {
-        adapter.modules.flatMap { module in
-            let moments = optimizer.moments[module.index]
-            let factors = [
-                ("lora_A", [adapter.rank, module.inputSize], module.delta.a, moments.a),
-                ("lora_B", [module.outputSize, adapter.rank], module.delta.b, moments.b),
-            ]
-            return factors.flatMap { name, shape, factor, moments in
-                [
-                    ("weight", factor), ("exp_avg", moments.first), ("exp_avg_sq", moments.second),
-                ].map { kind, values in
-                    Entry(
-                        tensor: TensorDescription(
-                            name: "\(module.path).\(name).\(kind)", type: .f32, shape: shape),
-                        values: values)
+    /// Writes parameters and the optimizer's state as a safetensors file, bit for bit.
+    func writeTensors(to path: String) throws {
+        let tensors = tensors
+        try SafetensorsWriter.write(to: path, tensors.map(\.description)) { file in
+            for tensor in tensors {
+                switch tensor.elements {
+                case .floats(let buffer): try file.write(buffer, as: tensor.name)
+                case .doubles(let buffer): try file.write(buffer, as: tensor.name)
                 }
             }
         }
     }
 
-    /// What the moments are still to be multiplied by, of A and B of every layer.
-    private var scales: TensorDescription {
-        TensorDescription(name: "moment_scales", type: .f64, shape: [adapter.modules.count, 2])
-    }
-
-    /// Writes factors and moments as a safetensors file, bit for bit.
-    func writeTensors(to path: String) throws {
-        let entries = entries
-        try SafetensorsWriter.write(to: path, entries.map(\.tensor) + [scales]) { file in
-            for entry in entries { try file.write(entry.values, as: entry.tensor.name) }
-            try file.write(optimizer.scales, as: scales.name)
-        }
-    }
-
-    /// Takes factors and moments from the file at `path`, and `stepCount` steps as done.
+    /// Takes parameters and the optimizer's state from the file at `path`, and `stepCount` steps as done.
     ///
-    /// - Throws: `.malformed` for other tensors than this adapter's, or a number that is not finite; some
-    ///   factors may have changed then.
+    /// - Throws: `.malformed` for other tensors than this run's, or a number out of its range; some
+    ///   parameters may have changed then.
     func readTensors(from path: String, stepCount: Int) throws {
-        let entries = entries
+        let expected = tensors
         let file = try SafetensorsFile(path: path)
-        let tensors = Dictionary(uniqueKeysWithValues: file.tensors.map { ($0.name, $0) })
-        func find(_ expected: TensorDescription) throws -> Tensor {
-            guard let tensor = tensors[expected.name], tensor.type == expected.type,
-                tensor.shape == expected.shape
-            else {
-                let got = tensors[expected.name].map { "\($0.type.rawValue) \($0.shape)" }
-                throw LorikeetError(
-                    .malformed, path, "the tensor \(expected.name)",
-                    expected: "\(expected.type.rawValue) \(expected.shape)", got: got ?? "none")
-            }
-            return tensor
-        }
-        func outOfRange(_ name: String) -> LorikeetError {
-            LorikeetError(.malformed, path, "\(name) holds a number that is out of range")
-        }
-
-        let pending = try find(scales)
-        guard tensors.count == entries.count + 1 else {
+        let found = Dictionary(uniqueKeysWithValues: file.tensors.map { ($0.name, $0) })
+        guard found.count == expected.count else {
             throw LorikeetError(
-                .malformed, path, "the number of tensors", expected: "\(entries.count + 1)",
-                got: "\(tensors.count)")
+                .malformed, path, "the number of tensors", expected: "\(expected.count)",
+                got: "\(found.count)")
         }
-        for entry in entries {
-            let tensor = try find(entry.tensor)
-            try tensor.floats(into: entry.values.pointer, path: path)
-            tensor.releasePages()
-            // A second moment is a mean of squares, and AdamW takes its root.
-            let least = entry.isSquare ? 0 : -Float.greatestFiniteMagnitude
-            guard entry.values.elements.allSatisfy({ $0 >= least && $0.isFinite }) else {
-                throw outOfRange(tensor.name)
+        for tensor in expected {
+            guard let source = found[tensor.name], source.type == tensor.description.type,
+                source.shape == tensor.shape
+            else {
+                let got = found[tensor.name].map { "\($0.type.rawValue) \($0.shape)" }
+                throw LorikeetError(
+                    .malformed, path, "the tensor \(tensor.name)",
+                    expected: "\(tensor.description.type.rawValue) \(tensor.shape)",
+                    got: got ?? "none")
+            }
+            tensor.copyElements(from: source.bytes)
+            source.releasePages()
+            guard tensor.isInRange else {
+                throw LorikeetError(
+                    .malformed, path, "\(tensor.name) holds a number that is out of range")
             }
         }
-        let factors = (0..<pending.count).map {
-            pending.bytes.loadUnaligned(fromByteOffset: 8 * $0, as: Double.self)
+        optimizer.resume(stepCount: stepCount)
+    }
+}
+
+extension StateTensor {
+    fileprivate var description: TensorDescription {
+        let type: TensorType =
+            switch elements {
+            case .floats: .f32
+            case .doubles: .f64
+            }
+        return TensorDescription(name: name, type: type, shape: shape)
+    }
+
+    fileprivate func copyElements(from bytes: UnsafeRawBufferPointer) {
+        switch elements {
+        case .floats(let buffer):
+            UnsafeMutableRawBufferPointer(buffer.elements).copyMemory(from: bytes)
+        case .doubles(let buffer):
+            UnsafeMutableRawBufferPointer(buffer.elements).copyMemory(from: bytes)
         }
-        guard factors.allSatisfy({ $0 > 0 && $0.isFinite }) else { throw outOfRange(pending.name) }
-        optimizer.resume(stepCount: stepCount, scales: factors)
+    }
+
+    fileprivate var isInRange: Bool {
+        switch elements {
+        case .floats(let buffer): buffer.elements.allSatisfy { range.contains(Double($0)) }
+        case .doubles(let buffer): buffer.elements.allSatisfy(range.contains)
+        }
+    }
+}
+
+extension StateTensor.Range {
+    fileprivate func contains(_ value: Double) -> Bool {
+        switch self {
+        case .finite: value.isFinite
+        case .nonnegative: value >= 0 && value.isFinite
+        case .positive: value > 0 && value.isFinite
+        }
     }
 }
