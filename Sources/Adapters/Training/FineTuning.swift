@@ -26,6 +26,8 @@ public struct FineTuning: Sendable {
         public var initialAdapter: String?
         /// When the run is saved, to be taken up should it be cut short; nil for never.
         public var checkpoints: CheckpointFolder.Options?
+        /// The flags that say the run, kept beside its result as run.yaml; nil where there are none.
+        public var configuration: String?
         /// The method, the schedule, the optimizer.
         public var training = TrainingOptions()
 
@@ -68,7 +70,7 @@ public struct FineTuning: Sendable {
     /// Trains an adapter over `model` on the rows of `data`.
     ///
     /// The folder `output` appears when the run ends: adapter_config.json, adapter_model.safetensors,
-    /// metrics.jsonl and the bundle, named after the folder. A run with checkpoints works in
+    /// metrics.jsonl, run.yaml and the bundle, named after the folder. A run with checkpoints works in
     /// `output`.checkpoints, which goes when it ends, and stays, but for an empty one, when it fails.
     ///
     /// - Parameters:
@@ -88,16 +90,9 @@ public struct FineTuning: Sendable {
         note: (String) -> Void = { _ in },
         progress: (StepMetrics) throws -> Trainer.Disposition = { _ in .proceed }
     ) throws -> Report {
-        try AtomicOutput.requireAbsent(output, unless: replace)
-        let rows = try TrainingData(
-            jsonl: data, tokenizer: model.tokenizer, chatTemplate: model.chatTemplate,
-            maximumLength: min(options.maximumLength, model.model.configuration.maximumPositions))
-        let trainer = try Trainer(rows.rows, options: options.training)
-        // B = 0 is the usual start: as an adapter it changes nothing, and that is fine here.
-        let initial = try options.initialAdapter.map {
-            try Adapters.load($0, over: model, allowNoEffect: true)
-        }
-        let adapter = try start(over: model, from: initial)
+        let preparation = try prepare(model, data: data, output: output, replace: replace)
+        let (rows, trainer) = (preparation.rows, preparation.trainer)
+        let (initial, adapter) = (preparation.initial, preparation.adapter)
         var state = trainer.beginning(adapter)
         let checkpoints = try options.checkpoints.map {
             try CheckpointFolder(
@@ -106,7 +101,6 @@ public struct FineTuning: Sendable {
         }
         let earlierMetrics = try checkpoints?.restore(
             &state, totalSteps: trainer.totalSteps, note: note)
-        let longest = rows.rows.map(\.inputIDs.count).max() ?? 0
 
         let name = (output as NSString).lastPathComponent
         var report: Report?
@@ -115,11 +109,14 @@ public struct FineTuning: Sendable {
         try AtomicOutput.folder(at: output, replace: replace, by: unfinished) { folder in
             let metrics = try MetricsWriter(path: folder + "/metrics.jsonl")
             if let earlierMetrics { try metrics.append(earlierMetrics) }
+            if let configuration = options.configuration {
+                try AtomicOutput.write(Array(configuration.utf8), to: folder + "/run.yaml")
+            }
             // The pass goes with the call, for its activations would add to what packing takes.
             let run = try trainer.run(
                 TrainingPass(
                     model: model.model, compute: model.compute,
-                    maximumTokens: options.training.batchSize * longest,
+                    maximumTokens: options.training.batchSize * preparation.longestRow,
                     recomputesBlocks: options.recomputesBlocks),
                 from: state, compute: model.compute, metrics: metrics, checkpoints: checkpoints,
                 progress: progress)
@@ -144,6 +141,35 @@ public struct FineTuning: Sendable {
         checkpoints?.removeCheckpoints()
         guard let report else { preconditionFailure("a folder that was written without a run") }
         return report
+    }
+
+    /// What a run works with, read and checked before its first step.
+    struct Preparation {
+        let rows: TrainingData
+        let trainer: Trainer
+        let initial: Adapter?
+        let adapter: TrainableAdapter
+        /// Tokens of the longest row.
+        let longestRow: Int
+    }
+
+    /// Reads what a run works with; writes nothing.
+    func prepare(
+        _ model: LanguageModel, data: String, output: String, replace: Bool
+    ) throws -> Preparation {
+        try AtomicOutput.requireAbsent(output, unless: replace)
+        let rows = try TrainingData(
+            jsonl: data, tokenizer: model.tokenizer, chatTemplate: model.chatTemplate,
+            maximumLength: min(options.maximumLength, model.model.configuration.maximumPositions))
+        let trainer = try Trainer(rows.rows, options: options.training)
+        // B = 0 is the usual start: as an adapter it changes nothing, and that is fine here.
+        let initial = try options.initialAdapter.map {
+            try Adapters.load($0, over: model, allowNoEffect: true)
+        }
+        return Preparation(
+            rows: rows, trainer: trainer, initial: initial,
+            adapter: try start(over: model, from: initial),
+            longestRow: rows.rows.map(\.inputIDs.count).max() ?? 0)
     }
 
     /// Where the checkpoints of a run that writes `output` lie.
@@ -182,11 +208,17 @@ public struct FineTuning: Sendable {
         options.name = name
         options.method = self.options.training.method.rawValue
         try options.state(model)
-        options.training = [
+        var training: JSON = [
             "steps": .int(run.steps), "tokens": .int(run.tokens),
             "first_loss": .double(run.firstLoss), "last_loss": .double(run.lastLoss),
+            "adapter_step": .int(run.adapterStep),
             "seed": .int(Int(truncatingIfNeeded: self.options.training.seed)),
         ]
+        if let validation = run.validation {
+            training["best_validation_loss"] = .double(validation.bestLoss)
+            training["last_validation_loss"] = .double(validation.lastLoss)
+        }
+        options.training = training
         return options
     }
 }

@@ -1,4 +1,4 @@
-import LorikeetRuntime
+public import LorikeetRuntime
 
 #if canImport(Glibc)
 import Glibc
@@ -6,7 +6,7 @@ import Glibc
 import Musl
 #endif
 
-/// Appends to metrics.jsonl, a line a step, each in the file before the next step begins.
+/// Appends to metrics.jsonl, a line a step or an evaluation, each in the file before the next step begins.
 public final class MetricsWriter {
     private let path: String
     private let descriptor: Int32
@@ -25,9 +25,9 @@ public final class MetricsWriter {
     /// Appends one row.
     ///
     /// - Throws: `.io` where the system refuses (a full disk).
-    public func append(_ metrics: StepMetrics) throws {
+    public func append(_ row: JSON) throws {
         // One write a line: another process that reads along sees whole lines.
-        try append(Array(metrics.json.text().utf8) + [0x0A])
+        try append(Array(row.text().utf8) + [0x0A])
     }
 
     /// Appends rows that are lines already: those of the run that this one goes on with.

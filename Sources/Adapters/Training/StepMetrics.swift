@@ -22,6 +22,8 @@ public struct StepMetrics: Sendable, Equatable {
     public var refactoring: RefactoringReport?
     /// What the method took of the step beside the optimizer, in seconds.
     public var refactoringSeconds: Double
+    /// What the run was measured at after this step, where it was; a row of its own.
+    public var validation: ValidationMetrics?
 
     /// The row: step, loss, learning_rate, gradient_norm, tokens, tokens_per_second, seconds, and with
     /// RefLoRA condition_number, refactorings_skipped, refactorings_failed and refactoring_seconds.

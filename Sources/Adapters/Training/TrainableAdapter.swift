@@ -166,6 +166,12 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
     /// All that is trained, by layer.
     private var parameters: [Parameter] { modules.flatMap(\.parameters) }
 
+    /// Whether every factor is a finite number.
+    var isFinite: Bool {
+        // The square of the largest float is a double.
+        parameters.allSatisfy { sumOfSquares($0.values).isFinite }
+    }
+
     /// Sets every gradient to zero.
     public func zeroGradients() {
         for parameter in parameters { parameter.gradient.elements.update(repeating: 0) }

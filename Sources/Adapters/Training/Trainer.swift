@@ -25,6 +25,12 @@ public struct Trainer {
         public var tokens = 0
         /// Duration.
         public var seconds = 0.0
+        /// What evaluations on held-out rows have found; nil before the first.
+        public var validation: ValidationRecord?
+        /// Whether it ended because evaluations brought no improvement any more.
+        public var isStoppedEarly = false
+        /// The step that the adapter is from: the last, or the one of the lowest validation loss.
+        public var adapterStep = 0
     }
 
     /// How to train.
@@ -33,14 +39,40 @@ public struct Trainer {
     public let totalSteps: Int
     private let method: any Method
     private let rows: [TrainingRow]
+    /// What errors call a row, by where it stands in what the run was given.
+    private let name: @Sendable (Int) -> String
+    /// Where the rows stand there.
+    private let indices: [Int]
+    /// Rows to measure the run on; none where it is not measured.
+    let validation: [TrainingRow]
+    private let warmup: Int
 
     /// Prepares a run over `rows`; rows without a target teach nothing and are left out.
     ///
+    /// - Parameters:
+    ///   - rows: what is learned.
+    ///   - validation: rows that are not learned, to measure the run on.
+    ///   - options: how.
+    ///   - name: what errors call the row with an index; by default its number, from 1.
     /// - Throws: `.invalidArgument` where no row has a target, or an option is out of its range.
-    public init(_ rows: [TrainingRow], options: TrainingOptions) throws {
+    public init(
+        _ rows: [TrainingRow], validation: [TrainingRow] = [], options: TrainingOptions,
+        name: @escaping @Sendable (Int) -> String = { "row \($0 + 1)" }
+    ) throws {
         try options.validate()
-        self.rows = rows.filter { $0.targetCount > 0 }
+        indices = rows.indices.filter { rows[$0].targetCount > 0 }
+        self.rows = indices.map { rows[$0] }
+        self.name = name
+        self.validation = validation.filter { $0.targetCount > 0 }
         self.options = options
+        guard !self.validation.isEmpty || !options.needsValidation else {
+            throw LorikeetError(
+                .invalidArgument, "validation",
+                validation.isEmpty
+                    ? "there are no rows to measure the run on"
+                    : "has no token to measure: every label is masked",
+                advice: "Name held-out rows, or leave --eval-every and --early-stopping.")
+        }
         guard !self.rows.isEmpty else {
             throw LorikeetError(
                 .invalidArgument, "training data",
@@ -52,6 +84,7 @@ public struct Trainer {
             case .steps(let steps): steps
             case .epochs(let epochs): (self.rows.count * epochs + batch - 1) / batch
             }
+        warmup = options.warmupSteps(of: totalSteps)
         method = options.method.method(
             MethodSettings(
                 totalSteps: totalSteps, refactoringWarmup: options.refactoringWarmup,
@@ -60,8 +93,12 @@ public struct Trainer {
 
     /// The beginning of a run that trains `adapter`.
     public func beginning(_ adapter: TrainableAdapter) -> TrainingState {
-        TrainingState(
+        var state = TrainingState(
             adapter, optimizer: method.makeOptimizer(for: adapter, options: options.optimizer))
+        if !validation.isEmpty, options.validation.keepsBest {
+            state.best = BestFactors(of: adapter)
+        }
+        return state
     }
 
     /// Trains `adapter`, from the beginning, on the gradients that `model` gives.
@@ -85,12 +122,12 @@ public struct Trainer {
     ///   - model: the base.
     ///   - state: the factors, which change, with their moments and the steps that are done.
     ///   - compute: the threads.
-    ///   - metrics: where a row a step is written.
+    ///   - metrics: where a row a step is written, and one an evaluation.
     ///   - checkpoints: where the state is saved, when it is due and when the run is stopped.
     ///   - progress: called after each step; may stop the run.
     /// - Returns: steps, losses and duration, those before `state` included.
-    /// - Throws: what `model` throws, and an error naming the step where the loss or the gradient is
-    ///   not finite; the factors then are those after the last good step.
+    /// - Throws: what `model` throws, and an error naming step, layer and row where the loss or the
+    ///   gradient is not finite; the factors then are those after the last good step.
     @discardableResult
     public func run(
         _ model: some LossAndGradients, from state: TrainingState, compute: Compute,
@@ -99,33 +136,36 @@ public struct Trainer {
     ) throws -> Summary {
         var state = state
         let (adapter, optimizer) = (state.adapter, state.optimizer)
-        let peakRate = options.learningRate ?? options.method.defaultLearningRate
         var order = RowOrder(count: rows.count, shuffledBy: options.shuffles ? options.seed : nil)
         let clock = ContinuousClock()
         let (start, secondsBefore) = (clock.now, state.summary.seconds)
 
-        for step in state.summary.steps..<totalSteps {
+        while state.summary.steps < totalSteps, !hasStoppedImproving(state.summary) {
+            let step = state.summary.steps
             let stepStart = clock.now
-            let rate =
-                peakRate
-                * options.schedule.factor(step: step, warmup: options.warmup, total: totalSteps)
+            let rate = learningRate(at: step)
 
             // The mean is over the targets of the whole batch, so they are counted before any
             // micro-step: accumulation must not weigh a short row's tokens more.
-            let batch = positions(of: step).map { rows[order.row(at: $0)] }
+            let taken = positions(of: step).map { order.row(at: $0) }
+            let batch = taken.map { rows[$0] }
             let targets = batch.reduce(0) { $0 + $1.targetCount }
+            let lossScale = 1 / Float(targets)
             adapter.zeroGradients()
-            var lossSum = 0.0
+            var (lossSum, seen) = (0.0, 0)
             for begin in stride(from: 0, to: batch.count, by: options.batchSize) {
                 let micro = Array(batch[begin..<min(begin + options.batchSize, batch.count)])
-                lossSum += try model.accumulate(
-                    micro, adapter: adapter, lossScale: 1 / Float(targets)
-                ).loss
+                let part = try model.accumulate(micro, adapter: adapter, lossScale: lossScale)
+                lossSum += part.loss
+                seen += part.targets
             }
             let loss = lossSum / Double(targets)
             let norm = adapter.gradientNorm()
-            try requireFinite(loss, "loss", step: step)
-            try requireFinite(norm, "gradient's norm", step: step)
+            let sentinel = Sentinel(
+                step: step + 1, batch: batch, lossScale: lossScale
+            ) { name(indices[taken[$0]]) }
+            try sentinel.requireTargets(seen)
+            try sentinel.requireFinite(loss: loss, norm: norm, of: adapter, by: model)
 
             if let maximum = options.maximumGradientNorm {
                 adapter.clipGradients(norm: norm, to: maximum)
@@ -142,27 +182,44 @@ public struct Trainer {
                     step, adapter: adapter, optimizer: optimizer, compute: compute)
             }
 
+            try sentinel.requireFiniteFactors(of: adapter)
+
             let tokens = batch.reduce(0) { $0 + $1.inputIDs.count }
             state.summary.steps += 1
             if step == 0 { state.summary.firstLoss = loss }
             state.summary.lastLoss = loss
             state.summary.tokens += tokens
             state.summary.seconds = secondsBefore + (clock.now - start) / .seconds(1)
-            let row = StepMetrics(
+            var row = StepMetrics(
                 step: step + 1, totalSteps: totalSteps, loss: loss, learningRate: rate,
                 gradientNorm: norm, tokens: tokens,
                 tokensPerSecond: Double(tokens) / ((clock.now - stepStart) / .seconds(1)),
                 seconds: state.summary.seconds, refactoring: before ?? after,
                 refactoringSeconds: refactoringTime / .seconds(1))
-            try metrics?.append(row)
+            try metrics?.append(row.json)
+            if !validation.isEmpty, options.validation.isDue(after: step + 1, of: totalSteps) {
+                let evaluation = try evaluate(model, &state)
+                try metrics?.append(evaluation.json)
+                row.validation = evaluation
+                state.summary.seconds = secondsBefore + (clock.now - start) / .seconds(1)
+            }
             let disposition = try progress(row)
-            state.summary.isStopped = disposition == .stop && step + 1 < totalSteps
+            state.summary.isStopped =
+                disposition == .stop && step + 1 < totalSteps
+                && !hasStoppedImproving(state.summary)
             if let checkpoints, state.summary.isStopped || checkpoints.isDue(after: step + 1) {
                 try checkpoints.save(state, metrics: metrics?.contents() ?? [])
             }
             if disposition == .stop { break }
         }
-        return state.summary
+        return end(&state)
+    }
+
+    /// A's learning rate at the step with this index, from 0.
+    public func learningRate(at step: Int) -> Double {
+        (options.learningRate ?? options.method.defaultLearningRate)
+            * options.schedule.factor(
+                step: step, warmup: warmup, total: totalSteps, shape: options.scheduleShape)
     }
 
     /// The positions of a step's rows in the run.
@@ -174,12 +231,5 @@ public struct Trainer {
             case .epochs(let epochs): min((step + 1) * batch, rows.count * epochs)
             }
         return step * batch..<end
-    }
-
-    private func requireFinite(_ value: Double, _ what: String, step: Int) throws {
-        guard !value.isFinite else { return }
-        throw LorikeetError(
-            .invalidArgument, "training", "the \(what) is \(value) at step \(step + 1)",
-            advice: "Lower --learning-rate, or look at the rows of that step.")
     }
 }

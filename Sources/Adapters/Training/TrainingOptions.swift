@@ -24,8 +24,14 @@ public struct TrainingOptions: Sendable {
     public var learningRate: Double?
     /// How the rate moves.
     public var schedule = LearningRateSchedule.constant
+    /// The schedule's parameters.
+    public var scheduleShape = LearningRateSchedule.Shape()
     /// Steps over which the rate rises from zero.
     public var warmup = 0
+    /// The same as a part of the run, rounded up to a step; nil for `warmup`.
+    public var warmupRatio: Double?
+    /// When the run is measured on held-out rows.
+    public var validation = ValidationOptions()
     /// The gradient norm above which gradients are scaled down, before any preconditioning; nil for none.
     public var maximumGradientNorm: Double?
     /// Moments and weight decay.
@@ -45,6 +51,14 @@ public struct TrainingOptions: Sendable {
 }
 
 extension TrainingOptions {
+    /// The steps over which the rate rises, in a run of `total`.
+    func warmupSteps(of total: Int) -> Int {
+        warmupRatio.map { Int(($0 * Double(total)).rounded(.up)) } ?? warmup
+    }
+
+    /// Whether there is an option that says nothing without held-out rows.
+    var needsValidation: Bool { validation.interval != nil || validation.patience != nil }
+
     /// - Throws: `.invalidArgument` naming the first option out of its range.
     func validate() throws {
         func require(_ holds: Bool, _ flag: String, _ expected: String, _ got: some Any) throws {
@@ -61,6 +75,22 @@ extension TrainingOptions {
         case .epochs(let epochs): try require(lengths ~= epochs, "--epochs", "1 to 1e9", epochs)
         }
         try require(warmup >= 0, "--warmup", "0 or more", warmup)
+        if let warmupRatio {
+            try require((0...1).contains(warmupRatio), "--warmup-ratio", "0 to 1", warmupRatio)
+        }
+        let shape = scheduleShape
+        try require((0...1).contains(shape.floor), "--min-rate", "0 to 1", shape.floor)
+        try require(shape.power > 0, "--decay-power", "more than 0", shape.power)
+        try require((1...1_000_000).contains(shape.cycles), "--cycles", "1 to 1e6", shape.cycles)
+        try require((0...1).contains(shape.decayRatio), "--decay-ratio", "0 to 1", shape.decayRatio)
+        try require(
+            (validation.interval ?? 1) > 0, "--eval-every", "1 or more", validation.interval ?? 0)
+        try require(
+            (validation.patience ?? 1) > 0, "--early-stopping", "1 or more",
+            validation.patience ?? 0)
+        try require(
+            validation.minimumImprovement >= 0, "--early-stopping-delta", "0 or more",
+            validation.minimumImprovement)
         if let learningRate {
             try require(
                 learningRate > 0 && learningRate.isFinite, "--learning-rate", "more than 0",

@@ -9,6 +9,8 @@ public struct TrainingState {
     public let optimizer: any Optimizer
     /// Steps, losses, tokens and seconds so far.
     public internal(set) var summary = Trainer.Summary()
+    /// The factors that are the best so far, for a run that keeps them.
+    var best: BestFactors?
 
     /// The beginning of a run that trains `adapter` with `optimizer`.
     public init(_ adapter: TrainableAdapter, optimizer: any Optimizer) {

@@ -27,12 +27,20 @@ struct TrainingCheckpoint {
         _ state: TrainingState, metrics: [UInt8], of identity: RunIdentity, into folder: String
     ) throws {
         let summary = state.summary
-        let manifest: JSON = [
+        var manifest: JSON = [
             "format": .string(format), "format_version": .int(formatVersion),
             "step": .int(summary.steps), "first_loss": .double(summary.firstLoss),
             "last_loss": .double(summary.lastLoss), "tokens": .int(summary.tokens),
             "seconds": .double(summary.seconds), "run": identity.json,
         ]
+        manifest["validation"] = summary.validation.map { validation in
+            [
+                "last_loss": .double(validation.lastLoss),
+                "best_loss": .double(validation.bestLoss),
+                "best_step": .int(validation.bestStep),
+                "evaluations_since_improvement": .int(validation.evaluationsSinceImprovement),
+            ]
+        }
         try AtomicOutput.write(manifest.data(pretty: true), to: "\(folder)/\(manifestName)")
         try state.writeTensors(to: "\(folder)/\(stateName)")
         try AtomicOutput.write(metrics, to: "\(folder)/\(metricsName)")
@@ -93,6 +101,14 @@ struct TrainingCheckpoint {
         summary.lastLoss = try value("last_loss", "a number", \.double)
         summary.tokens = try number("tokens", 0...(1 << 60), \.int)
         summary.seconds = try number("seconds", 0...1e12, \.double)
+        summary.validation = try json["validation"].map { json in
+            guard let record = ValidationRecord(json, upTo: summary.steps) else {
+                throw LorikeetError(
+                    .malformed, place, "the checkpoint's validation",
+                    expected: "losses, a step and a count", got: json.text())
+            }
+            return record
+        }
         self.summary = summary
         identity = try value("run", "strings by flag") { RunIdentity($0) }
         let metrics = try MappedFile(path: "\(folder)/\(Self.metricsName)")
@@ -106,5 +122,17 @@ struct TrainingCheckpoint {
     func restore(_ state: inout TrainingState) throws {
         try state.readTensors(from: "\(folder)/\(Self.stateName)", stepCount: summary.steps)
         state.summary = summary
+    }
+}
+
+extension ValidationRecord {
+    /// What `json` says of the evaluations up to `step`; nil where it cannot be so.
+    fileprivate init?(_ json: JSON, upTo step: Int) {
+        guard let last = json["last_loss"]?.double, let best = json["best_loss"]?.double,
+            let bestStep = json["best_step"]?.int, 1...step ~= bestStep,
+            let count = json["evaluations_since_improvement"]?.int, 0...step ~= count
+        else { return nil }
+        self.init(loss: best, step: bestStep)
+        (lastLoss, evaluationsSinceImprovement) = (last, count)
     }
 }

@@ -2,14 +2,14 @@ import LorikeetQuant
 import LorikeetRuntime
 
 extension TrainingState {
-    /// The factors under PEFT's names, then what the optimizer remembers.
+    /// The factors under PEFT's names, then what the optimizer remembers, then the best factors.
     private var tensors: [StateTensor] {
         adapter.modules.flatMap { module in
             module.parameters.map {
                 StateTensor(
                     "\(module.path).\($0.name).weight", shape: $0.shape, .floats($0.values))
             }
-        } + optimizer.state
+        } + optimizer.state + (best?.state ?? [])
     }
 
     /// Writes parameters and the optimizer's state as a safetensors file, bit for bit.

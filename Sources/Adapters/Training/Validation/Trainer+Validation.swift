@@ -1,0 +1,63 @@
+import LorikeetRuntime
+
+extension Trainer {
+    /// Measures the run on the held-out rows, and remembers the factors if they are the best so far.
+    ///
+    /// - Throws: what `model` throws, and an error naming the row whose loss is not finite.
+    func evaluate(
+        _ model: some LossAndGradients, _ state: inout TrainingState
+    ) throws -> ValidationMetrics {
+        let clock = ContinuousClock()
+        let start = clock.now
+        let step = state.summary.steps
+        var (sum, targets) = (0.0, 0)
+        for begin in stride(from: 0, to: validation.count, by: options.batchSize) {
+            let rows = begin..<min(begin + options.batchSize, validation.count)
+            let part = try model.evaluate(Array(validation[rows]), adapter: state.adapter)
+            guard part.loss.isFinite else {
+                throw LorikeetError(
+                    .invalidArgument, "validation",
+                    "the loss of rows \(rows.lowerBound + 1) to \(rows.upperBound) is \(part.loss) "
+                        + "after step \(step)",
+                    advice: "Lower --learning-rate, or look at these rows.")
+            }
+            sum += part.loss
+            targets += part.targets
+        }
+        let loss = sum / Double(targets)
+        var record = state.summary.validation ?? ValidationRecord(loss: loss, step: step)
+        if state.summary.validation != nil {
+            record.add(
+                loss: loss, step: step,
+                minimumImprovement: options.validation.minimumImprovement)
+        }
+        state.summary.validation = record
+        let isBest = record.bestStep == step
+        if isBest { state.best?.remember() }
+        return ValidationMetrics(
+            step: step, loss: loss, targets: targets, isBest: isBest,
+            seconds: (clock.now - start) / .seconds(1))
+    }
+
+    /// Whether as many evaluations as the run has patience for have brought no improvement.
+    ///
+    /// It follows from the summary alone, so that a run resumed there ends there.
+    func hasStoppedImproving(_ summary: Summary) -> Bool {
+        guard let patience = options.validation.patience, let record = summary.validation else {
+            return false
+        }
+        return record.evaluationsSinceImprovement >= patience
+    }
+
+    /// Ends a run: its adapter becomes the best, where that was to be kept.
+    func end(_ state: inout TrainingState) -> Summary {
+        state.summary.isStoppedEarly =
+            hasStoppedImproving(state.summary) && state.summary.steps < totalSteps
+        state.summary.adapterStep = state.summary.steps
+        if let best = state.best, let record = state.summary.validation {
+            best.restore()
+            state.summary.adapterStep = record.bestStep
+        }
+        return state.summary
+    }
+}
