@@ -21,6 +21,17 @@ struct Lorikeet: ParsableCommand {
 
     static func main() {
         OpenBLAS.useOneThread
-        main(nil)
+        let arguments = Array(CommandLine.arguments.dropFirst())
+        var file: ConfigurationFile?
+        do {
+            file = try ConfigurationFile(namedIn: arguments)
+            var command = try parseAsRoot(file?.expanded(arguments) ?? arguments)
+            try command.run()
+        } catch {
+            if exitCode(for: error) != .success {
+                file?.places(of: message(for: error)).forEach(Terminal.note)
+            }
+            exit(withError: error)
+        }
     }
 }

@@ -43,6 +43,11 @@ struct ProgressBar {
         Terminal.noteText(Terminal.isInteractive ? "\r\u{1B}[K\(line)" : line + "\n")
     }
 
+    /// Writes a line of its own above the bar.
+    func note(_ line: String) {
+        Terminal.noteText(Terminal.isInteractive ? "\r\u{1B}[K\(line)\n" : line + "\n")
+    }
+
     /// Leaves the line as it is and goes to the next one.
     func finish() {
         if Terminal.isInteractive, drawn != nil { Terminal.noteText("\n") }

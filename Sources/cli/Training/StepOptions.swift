@@ -1,7 +1,7 @@
-public import ArgumentParser
-public import LorikeetAdapters
+import ArgumentParser
+import LorikeetAdapters
 
-/// The steps of a run: how many, of what size, at which rate.
+/// The steps of a run: how many, of what size.
 struct StepOptions: ParsableArguments {
     @Option(help: "Passes over the data; default: 1.")
     var epochs: Int?
@@ -14,15 +14,6 @@ struct StepOptions: ParsableArguments {
 
     @Option(help: "Passes in one optimizer step.")
     var accumulate = 1
-
-    @Option(help: "Peak learning rate; default: the method's.")
-    var learningRate: Double?
-
-    @Option(help: "linear, cosine or constant.")
-    var schedule = LearningRateSchedule.constant
-
-    @Option(help: "Steps over which the learning rate rises from zero.")
-    var warmup = 0
 
     @Option(help: "Gradients are scaled down to this norm; 0 for no clipping.")
     var maxGradientNorm = 0.0
@@ -47,12 +38,7 @@ struct StepOptions: ParsableArguments {
         options.training.length = steps.map { .steps($0) } ?? .epochs(epochs ?? 1)
         options.training.batchSize = batchSize
         options.training.accumulate = accumulate
-        options.training.learningRate = learningRate
-        options.training.schedule = schedule
-        options.training.warmup = warmup
         options.training.maximumGradientNorm = maxGradientNorm > 0 ? maxGradientNorm : nil
         options.training.optimizer.weightDecay = weightDecay
     }
 }
-
-extension LearningRateSchedule: ExpressibleByArgument {}

@@ -11,7 +11,8 @@ struct Train: ParsableCommand {
         discussion: """
             A line of the data is one of {"messages":[…]} (loss on the assistant's turns), {"prompt","completion"}, \
             {"instruction","input","output"}, {"text"}, {"input_ids":[…]}.
-            The output folder holds a PEFT adapter, a bundle of it, and metrics.jsonl with a row a step.
+            The output folder holds a PEFT adapter, a bundle of it, metrics.jsonl with a row a step, and run.yaml with \
+            all flags, which --config takes.
             Ctrl-C ends the run after the current step and keeps what it learned: as the output or, with \
             --save-every, as a checkpoint from which the same command with --resume goes on.
             """)
@@ -26,7 +27,14 @@ struct Train: ParsableCommand {
     @OptionGroup(title: "Data") var dataOptions: DataOptions
     @OptionGroup(title: "Method") var methodOptions: MethodOptions
     @OptionGroup(title: "Steps") var stepOptions: StepOptions
+    @OptionGroup(title: "Learning rate") var scheduleOptions: ScheduleOptions
+    @OptionGroup(title: "Held-out rows") var heldOutOptions: HeldOutOptions
     @OptionGroup(title: "Checkpoints") var checkpointOptions: CheckpointOptions
+    @OptionGroup var configuration: ConfigurationOptions
+
+    @Flag(help: "Check everything, say what the run would do, and write nothing.")
+    var dryRun = false
+
     @OptionGroup var precision: PrecisionOptions
     @OptionGroup var outputOptions: OutputOptions
     @OptionGroup var common: CommonOptions
@@ -39,24 +47,30 @@ struct Train: ParsableCommand {
 
     func run() throws {
         let model = try LanguageModel(path: model, compute: common.compute(precision))
+        var options = try options()
+        options.configuration = try effectiveConfiguration(threads: model.compute.pool.count)
+        guard !dryRun else { return try preview(model, options) }
         if checkpointOptions.saveEvery == nil {
             Interrupt.listen()
         } else {
             Interrupt.listen(SIGTERM)
         }
         var bar: ProgressBar?
+        var measured: ValidationMetrics?
         let report: FineTuning.Report
         do {
-            report = try FineTuning(options: options()).run(
+            report = try FineTuning(options: options).run(
                 model, data: dataOptions.data, output: output, replace: outputOptions.force,
                 note: Terminal.note
             ) { step in
                 if bar == nil {
                     bar = ProgressBar("train", total: step.totalSteps, after: step.step - 1)
                 }
-                bar?.update(
-                    step.step,
-                    String(format: "loss %.4f  %.0f tokens/s", step.loss, step.tokensPerSecond))
+                measured = step.validation ?? measured
+                bar?.update(step.step, step.line + (measured.map { "  " + $0.line } ?? ""))
+                if let evaluation = step.validation {
+                    bar?.note("step \(step.step): \(evaluation.line)")
+                }
                 return Interrupt.isRequested ? .stop : .proceed
             }
         } catch let stop as FineTuning.Interruption {
@@ -76,9 +90,20 @@ struct Train: ParsableCommand {
                 \(output): \(report.adapter), \(report.run.steps) steps, \
                 loss \(String(format: "%.4f → %.4f", report.run.firstLoss, report.run.lastLoss)), \
                 \(String(format: "%.0f", Double(report.run.tokens) / report.run.seconds)) tokens/s, \
-                peak memory \(Format.bytes(peakMemoryBytes()))
+                peak memory \(Format.bytes(peakMemoryBytes()))\(report.run.validationLine)
                 \(report.bundle): \(Format.bytes(report.bundleBytes))
                 """)
+        }
+    }
+
+    private func preview(_ model: LanguageModel, _ options: FineTuning.Options) throws {
+        let preview = try FineTuning(options: options).preview(
+            model, data: dataOptions.data, output: output, replace: outputOptions.force)
+        for note in preview.notes { Terminal.note(note) }
+        if common.json {
+            Terminal.print(preview.json)
+        } else {
+            for line in preview.lines { Terminal.print(line) }
         }
     }
 
@@ -87,20 +112,55 @@ struct Train: ParsableCommand {
         dataOptions.apply(to: &options)
         try methodOptions.apply(to: &options)
         stepOptions.apply(to: &options)
+        scheduleOptions.apply(to: &options)
+        heldOutOptions.apply(to: &options)
         checkpointOptions.apply(to: &options)
         return options
     }
 }
 
+extension StepMetrics {
+    /// What a progress line says of a step.
+    fileprivate var line: String {
+        String(
+            format: "loss %.4f  rate %.2e  %.0f tokens/s", loss, learningRate, tokensPerSecond)
+    }
+}
+
+extension ValidationMetrics {
+    /// What a progress line says of an evaluation.
+    fileprivate var line: String {
+        String(format: "validation loss %.4f", loss) + (isBest ? " (best)" : "")
+    }
+}
+
+extension Trainer.Summary {
+    /// What the last line says of the evaluations, if there were any.
+    fileprivate var validationLine: String {
+        guard let validation else { return "" }
+        return String(format: ", validation loss %.4f (lowest) ", validation.bestLoss)
+            + "after step \(validation.bestStep), adapter of step \(adapterStep)"
+            + (isStoppedEarly ? ", stopped early" : "")
+    }
+}
+
 extension FineTuning.Report {
     fileprivate func json(peakMemoryBytes: Int) -> JSON {
-        [
+        var json: JSON = [
             "steps": .int(run.steps), "stopped": .bool(run.isStopped),
             "first_loss": .double(run.firstLoss), "last_loss": .double(run.lastLoss),
             "tokens": .int(run.tokens), "seconds": .double(run.seconds),
             "tokens_per_second": .double(Double(run.tokens) / run.seconds),
             "trainable_parameters": .int(trainableParameters), "bundle": .string(bundle),
             "bundle_bytes": .int(bundleBytes), "peak_memory_bytes": .int(peakMemoryBytes),
+            "adapter_step": .int(run.adapterStep),
         ]
+        if let validation = run.validation {
+            json["best_validation_loss"] = .double(validation.bestLoss)
+            json["best_step"] = .int(validation.bestStep)
+            json["last_validation_loss"] = .double(validation.lastLoss)
+            json["stopped_early"] = .bool(run.isStoppedEarly)
+        }
+        return json
     }
 }
