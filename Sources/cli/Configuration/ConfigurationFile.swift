@@ -41,8 +41,13 @@ struct ConfigurationFile {
             argument == Self.flag ? given[next] : String(argument.dropFirst(Self.flag.count + 1))
         self.path = path
         self.flags = flags
-        entries = try Self.mapping(path).map { key, value in
-            try Self.entry(key, value, flags, path)
+        entries = try Self.mapping(path).reduce(into: []) { entries, pair in
+            let entry = try Self.entry(pair.key, pair.value, flags, path)
+            guard !entries.contains(where: { $0.flag.name == entry.flag.name }) else {
+                throw LorikeetError(
+                    .malformed, "\(path), line \(entry.line)", "\(entry.flag.name) is given twice")
+            }
+            entries.append(entry)
         }
     }
 
@@ -75,13 +80,15 @@ struct ConfigurationFile {
                 got: "\(file.bytes.count) bytes")
         }
         let text = withExtendedLifetime(file) { String(validating: file.bytes, as: UTF8.self) }
-        guard let text else { throw LorikeetError(.malformed, path, "it is no UTF-8") }
+        guard let text = text?.replacing("\r\n", with: "\n") else {
+            throw LorikeetError(.malformed, path, "it is no UTF-8")
+        }
         try refuseAliases(text, path)
         let node: Node?
         do {
             node = try compose(yaml: text)
-        } catch {
-            throw LorikeetError(.malformed, path, "it is no YAML, or has a key twice: \(error)")
+        } catch let error as YamlError {
+            throw failure(error, path)
         }
         guard let node else { return [] }
         guard let mapping = node.mapping else {
@@ -94,20 +101,38 @@ struct ConfigurationFile {
     /// Refuses `*name` before YAML is read: a few lines of aliases to aliases stand for billions of
     /// values. A star in a quoted text is taken for one too, which a list of flags can do without.
     private static func refuseAliases(_ text: String, _ path: String) throws {
-        for (index, line) in text.split(separator: "\n", omittingEmptySubsequences: false)
-            .enumerated()
-        {
-            if line.drop(while: { $0.isWhitespace }).hasPrefix("#") { continue }
-            var before: Character = " "
-            for (character, after) in zip(line, line.dropFirst()) {
-                let begins = before.isWhitespace || "[]{},:-?\"'".contains(before)
-                if character == "*", begins, !after.isWhitespace {
+        // All that ends a line, and a comment with it, in YAML 1.1.
+        let breaks: Set<Unicode.Scalar> = ["\n", "\r", "\u{85}", "\u{2028}", "\u{2029}"]
+        let lines = text.unicodeScalars.split(omittingEmptySubsequences: false) {
+            breaks.contains($0)
+        }
+        for (index, line) in lines.enumerated() {
+            if line.first(where: { !$0.properties.isWhitespace }) == "#" { continue }
+            var before: Unicode.Scalar = " "
+            for (scalar, after) in zip(line, line.dropFirst()) {
+                let begins =
+                    before.properties.isWhitespace || "[]{},:-?\"'".unicodeScalars.contains(before)
+                if scalar == "*", begins, !after.properties.isWhitespace {
                     throw LorikeetError(
                         .malformed, "\(path), line \(index + 1)", "aliases (*name) are not taken",
                         advice: "Write the value out.")
                 }
-                before = character
+                before = scalar
             }
+        }
+    }
+
+    /// The error without the text around it, which can be the whole file.
+    private static func failure(_ error: YamlError, _ path: String) -> LorikeetError {
+        switch error {
+        case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _),
+            .composer(_, let problem, let mark, _):
+            LorikeetError(.malformed, "\(path), line \(mark.line)", "no YAML: \(problem)")
+        case .duplicatedKeysInMapping(let keys, let context):
+            LorikeetError(
+                .malformed, "\(path), line \(context.mark.line)",
+                "the key \(keys.first ?? "") is given twice")
+        default: LorikeetError(.malformed, path, "no YAML")
         }
     }
 
