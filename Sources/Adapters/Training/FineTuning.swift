@@ -20,6 +20,8 @@ public struct FineTuning: Sendable {
         public var targetModules = LinearModule.allCases
         /// Longer rows are cut.
         public var maximumLength = 512
+        /// What is validated with; nil for nothing.
+        public var validation: TrainingData.Validation?
         /// Whether blocks are run forward again for their gradient instead of keeping activations.
         public var recomputesBlocks = false
         /// A PEFT folder or bundle to start from; nil for a random start.
@@ -45,8 +47,8 @@ public struct FineTuning: Sendable {
         public var bundle: String
         /// The bundle's size.
         public var bundleBytes: Int
-        /// What a user should know: rows cut or skipped.
-        public var notes: [String]
+        /// What it learned from.
+        public var data: DataReport
     }
 
     /// A run was stopped before its end, and saved.
@@ -76,7 +78,8 @@ public struct FineTuning: Sendable {
     ///   - data: a JSONL file, as `TrainingData` reads it.
     ///   - output: the folder to write.
     ///   - replace: whether an existing `output` is replaced.
-    ///   - note: told in a line of damaged checkpoints, and where the run goes on.
+    ///   - note: told in a line what there is to learn from, of damaged checkpoints, and where the run
+    ///     goes on.
     ///   - progress: called after each step; may stop the run, which keeps what was learned: as the output
     ///     or, with checkpoints, in one of these.
     /// - Returns: what was made.
@@ -89,10 +92,14 @@ public struct FineTuning: Sendable {
         progress: (StepMetrics) throws -> Trainer.Disposition = { _ in .proceed }
     ) throws -> Report {
         try AtomicOutput.requireAbsent(output, unless: replace)
-        let rows = try TrainingData(
+        let length = min(options.maximumLength, model.model.configuration.maximumPositions)
+        let data = try TrainingData(
             jsonl: data, tokenizer: model.tokenizer, chatTemplate: model.chatTemplate,
-            maximumLength: min(options.maximumLength, model.model.configuration.maximumPositions))
-        let trainer = try Trainer(rows.rows, options: options.training)
+            maximumLength: length, validation: options.validation, seed: options.training.seed)
+        let trainer = try Trainer(data.rows, options: options.training, maximumLength: length)
+        var dataReport = data.report
+        dataReport.steps = DataReport.Steps(trainer.order)
+        for line in dataReport.lines { note(line) }
         // B = 0 is the usual start: as an adapter it changes nothing, and that is fine here.
         let initial = try options.initialAdapter.map {
             try Adapters.load($0, over: model, allowNoEffect: true)
@@ -106,7 +113,7 @@ public struct FineTuning: Sendable {
         }
         let earlierMetrics = try checkpoints?.restore(
             &state, totalSteps: trainer.totalSteps, note: note)
-        let longest = rows.rows.map(\.inputIDs.count).max() ?? 0
+        let longest = data.validation?.longestRow ?? 0
 
         let name = (output as NSString).lastPathComponent
         var report: Report?
@@ -119,7 +126,8 @@ public struct FineTuning: Sendable {
             let run = try trainer.run(
                 TrainingPass(
                     model: model.model, compute: model.compute,
-                    maximumTokens: options.training.batchSize * longest,
+                    maximumTokens: max(
+                        trainer.order.maximumTokens, options.training.batchSize * longest),
                     recomputesBlocks: options.recomputesBlocks),
                 from: state, compute: model.compute, metrics: metrics, checkpoints: checkpoints,
                 progress: progress)
@@ -139,7 +147,7 @@ public struct FineTuning: Sendable {
                     + "\(manifest.modules) modules, \(manifest.parameters) parameters",
                 trainableParameters: adapter.parameterCount, bundle: "\(output)/\(bundle)",
                 bundleBytes: try MappedFile(path: "\(folder)/\(bundle)").bytes.count,
-                notes: rows.notes)
+                data: dataReport)
         }
         checkpoints?.removeCheckpoints()
         guard let report else { preconditionFailure("a folder that was written without a run") }
@@ -206,6 +214,6 @@ extension AdapterBundle.Options {
         let files = try TokenizerFiles(model.checkpoint).files
         baseDigest = try model.baseDigest()
         tokenizerDigest = files["tokenizer.json"].map { Digest.sha256(Array($0)) }
-        chatTemplateDigest = files["chat_template.jinja"].map { Digest.sha256(Array($0)) }
+        chatTemplateDigest = model.chatTemplate.map { Digest.sha256(Array($0.source.utf8)) }
     }
 }

@@ -30,31 +30,36 @@ public struct Trainer {
     /// How to train.
     public let options: TrainingOptions
     /// Optimizer steps of the whole run.
-    public let totalSteps: Int
+    public var totalSteps: Int { order.totalSteps }
+    /// Which rows each step takes.
+    public let order: BatchOrder
     private let method: any Method
-    private let rows: [TrainingRow]
+    private let rows: any TrainingRows
 
     /// Prepares a run over `rows`; rows without a target teach nothing and are left out.
     ///
+    /// - Parameters:
+    ///   - rows: the rows, an array for one.
+    ///   - options: how to train.
+    ///   - maximumLength: the tokens of a slot where rows are packed; the longest row's when nil.
     /// - Throws: `.invalidArgument` where no row has a target, or an option is out of its range.
-    public init(_ rows: [TrainingRow], options: TrainingOptions) throws {
+    public init(
+        _ rows: any TrainingRows, options: TrainingOptions, maximumLength: Int? = nil
+    ) throws {
         try options.validate()
-        self.rows = rows.filter { $0.targetCount > 0 }
-        self.options = options
-        guard !self.rows.isEmpty else {
+        let learned = (0..<rows.count).filter { rows.targetCount(at: $0) > 0 }
+        guard !learned.isEmpty else {
             throw LorikeetError(
                 .invalidArgument, "training data",
-                rows.isEmpty ? "has no rows" : "has no token to learn: every label is masked")
+                rows.count == 0 ? "has no rows" : "has no token to learn: every label is masked")
         }
-        let batch = options.batchSize * options.accumulate
-        totalSteps =
-            switch options.length {
-            case .steps(let steps): steps
-            case .epochs(let epochs): (self.rows.count * epochs + batch - 1) / batch
-            }
+        self.rows =
+            learned.count == rows.count ? rows : RowSelection(rows: rows, indices: learned)
+        self.options = options
+        order = BatchOrder(self.rows, options: options, maximumLength: maximumLength)
         method = options.method.method(
             MethodSettings(
-                totalSteps: totalSteps, refactoringWarmup: options.refactoringWarmup,
+                totalSteps: order.totalSteps, refactoringWarmup: options.refactoringWarmup,
                 refactoringInterval: options.refactoringInterval))
     }
 
@@ -100,7 +105,7 @@ public struct Trainer {
         var state = state
         let (adapter, optimizer) = (state.adapter, state.optimizer)
         let peakRate = options.learningRate ?? options.method.defaultLearningRate
-        var order = RowOrder(count: rows.count, shuffledBy: options.shuffles ? options.seed : nil)
+        var order = order
         let clock = ContinuousClock()
         let (start, secondsBefore) = (clock.now, state.summary.seconds)
 
@@ -112,14 +117,14 @@ public struct Trainer {
 
             // The mean is over the targets of the whole batch, so they are counted before any
             // micro-step: accumulation must not weigh a short row's tokens more.
-            let batch = positions(of: step).map { rows[order.row(at: $0)] }
-            let targets = batch.reduce(0) { $0 + $1.targetCount }
+            let passes = order.passes(of: step)
+            let targets = passes.joined().reduce(0) { $0 + rows.targetCount(at: $1) }
             adapter.zeroGradients()
             var lossSum = 0.0
-            for begin in stride(from: 0, to: batch.count, by: options.batchSize) {
-                let micro = Array(batch[begin..<min(begin + options.batchSize, batch.count)])
+            for pass in passes {
                 lossSum += try model.accumulate(
-                    micro, adapter: adapter, lossScale: 1 / Float(targets)
+                    pass.map { try rows.row(at: $0) }, adapter: adapter,
+                    lossScale: 1 / Float(targets)
                 ).loss
             }
             let loss = lossSum / Double(targets)
@@ -142,7 +147,7 @@ public struct Trainer {
                     step, adapter: adapter, optimizer: optimizer, compute: compute)
             }
 
-            let tokens = batch.reduce(0) { $0 + $1.inputIDs.count }
+            let tokens = passes.joined().reduce(0) { $0 + rows.tokenCount(at: $1) }
             state.summary.steps += 1
             if step == 0 { state.summary.firstLoss = loss }
             state.summary.lastLoss = loss
@@ -163,17 +168,6 @@ public struct Trainer {
             if disposition == .stop { break }
         }
         return state.summary
-    }
-
-    /// The positions of a step's rows in the run.
-    private func positions(of step: Int) -> Range<Int> {
-        let batch = options.batchSize * options.accumulate
-        let end =
-            switch options.length {
-            case .steps: (step + 1) * batch
-            case .epochs(let epochs): min((step + 1) * batch, rows.count * epochs)
-            }
-        return step * batch..<end
     }
 
     private func requireFinite(_ value: Double, _ what: String, step: Int) throws {

@@ -67,7 +67,6 @@ struct Train: ParsableCommand {
             throw ExitCode(130)
         }
         bar?.finish()
-        for note in report.notes { Terminal.note(note) }
         if common.json {
             Terminal.print(report.json(peakMemoryBytes: peakMemoryBytes()))
         } else {
@@ -101,6 +100,7 @@ extension FineTuning.Report {
             "tokens_per_second": .double(Double(run.tokens) / run.seconds),
             "trainable_parameters": .int(trainableParameters), "bundle": .string(bundle),
             "bundle_bytes": .int(bundleBytes), "peak_memory_bytes": .int(peakMemoryBytes),
+            "data": data.json,
         ]
     }
 }
