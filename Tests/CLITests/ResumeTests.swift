@@ -81,6 +81,41 @@ import Testing
         }
     }
 
+    @Test func `a killed run keeps the best adapter that it had measured`() throws {
+        try Fixtures.withTemporaryFolder { folder in
+            let run = try SmallRun(in: folder)
+            func arguments(_ output: String, _ more: String...) -> [String] {
+                // So fast that the loss on held-out rows soon rises again.
+                run.arguments(
+                    output, "--learning-rate", "3e-2", "--validation-split", "0.2",
+                    "--eval-every", "5", "--early-stopping", "100")
+                    + more
+            }
+            let whole = try finish(arguments("whole") + ["--json"]).json
+            let best = try #require(whole["best_step"]?.int)
+            #expect(whole["adapter_step"]?.int == best && best < SmallRun.steps)
+            let resumed = arguments("cut", "--save-every", "5", "--resume")
+            _ = try cut(resumed, by: SIGKILL) { run.newestCheckpoint(of: "cut") >= best + 10 }
+            #expect(try finish(resumed + ["--json"]).json["adapter_step"]?.int == best)
+            #expect(try run.factors("cut") == run.factors("whole"))
+            let last = try finish(arguments("last", "--no-keep-best", "--json")).json
+            #expect(last["adapter_step"] == last["steps"])
+            #expect(try run.factors("last") != run.factors("whole"))
+
+            let rows = try run.contents("whole/metrics.jsonl").split(separator: 0x0A).map {
+                try JSON(parsing: String(decoding: $0, as: UTF8.self), source: "metrics.jsonl")
+            }
+            let losses = rows.compactMap { row in
+                row["validation_loss"]?.double.map { (row["step"]?.int, $0) }
+            }
+            #expect(losses.min { $0.1 < $1.1 }?.0 == best)
+            let manifest = try Program.run([
+                "bundle", "inspect", run.path("cut/cut.lorikeet"), "--json",
+            ]).json
+            #expect(manifest["training"]?["adapter_step"]?.int == best)
+        }
+    }
+
     @Test func `a changed flag or data file is refused by name`() throws {
         try Fixtures.withTemporaryFolder { folder in
             let run = try SmallRun(in: folder)

@@ -4,9 +4,9 @@ import LorikeetRuntime
 extension FineTuning {
     /// Everything that the run's adapter follows from; what no flag says is named in words.
     ///
-    /// Reads the whole base and the whole data file.
+    /// Reads the whole base.
     func identity(
-        _ model: LanguageModel, data: String, initialAdapter: Adapter?
+        _ model: LanguageModel, data: TrainingData, initialAdapter: Adapter?
     ) throws -> RunIdentity {
         var base = AdapterBundle.Options()
         try base.state(model)
@@ -16,12 +16,18 @@ extension FineTuning {
             case .steps(let steps): ("\(steps)", "none")
             case .epochs(let epochs): ("none", "\(epochs)")
             }
+        var fraction: Double?
+        if case .split(let part) = options.validation { fraction = part }
         func text(_ value: (some Any)?) -> String { value.map { "\($0)" } ?? "the default" }
         return RunIdentity([
             "--model": base.baseDigest ?? "none",
             "--model's tokenizer": base.tokenizerDigest ?? "none",
             "--model's chat template": base.chatTemplateDigest ?? "none",
-            "--data": Digest.sha256(of: try MappedFile(path: data)),
+            "--data": data.digest,
+            "--validation": data.validationDigest ?? "none",
+            "--validation-split": "\(fraction ?? 0)",
+            "--packing": "\(training.batching == .packed)",
+            "--group-by-length": "\(training.batching == .byLength)",
             "--init-adapter": initialAdapter?.digest ?? "none",
             "--method": training.method.rawValue,
             "--rank": "\(options.rank)",

@@ -20,6 +20,8 @@ public struct FineTuning: Sendable {
         public var targetModules = LinearModule.allCases
         /// Longer rows are cut.
         public var maximumLength = 512
+        /// What is validated with; nil for nothing.
+        public var validation: TrainingData.Validation?
         /// Whether blocks are run forward again for their gradient instead of keeping activations.
         public var recomputesBlocks = false
         /// A PEFT folder or bundle to start from; nil for a random start.
@@ -47,8 +49,8 @@ public struct FineTuning: Sendable {
         public var bundle: String
         /// The bundle's size.
         public var bundleBytes: Int
-        /// What a user should know: rows cut or skipped.
-        public var notes: [String]
+        /// What it learned from.
+        public var data: DataReport
     }
 
     /// A run was stopped before its end, and saved.
@@ -78,7 +80,8 @@ public struct FineTuning: Sendable {
     ///   - data: a JSONL file, as `TrainingData` reads it.
     ///   - output: the folder to write.
     ///   - replace: whether an existing `output` is replaced.
-    ///   - note: told in a line of damaged checkpoints, and where the run goes on.
+    ///   - note: told in a line what there is to learn from, of damaged checkpoints, and where the run
+    ///     goes on.
     ///   - progress: called after each step; may stop the run, which keeps what was learned: as the output
     ///     or, with checkpoints, in one of these.
     /// - Returns: what was made.
@@ -91,8 +94,9 @@ public struct FineTuning: Sendable {
         progress: (StepMetrics) throws -> Trainer.Disposition = { _ in .proceed }
     ) throws -> Report {
         let preparation = try prepare(model, data: data, output: output, replace: replace)
-        let (rows, trainer) = (preparation.rows, preparation.trainer)
+        let (data, trainer) = (preparation.data, preparation.trainer)
         let (initial, adapter) = (preparation.initial, preparation.adapter)
+        for line in preparation.report.lines { note(line) }
         var state = trainer.beginning(adapter)
         let checkpoints = try options.checkpoints.map {
             try CheckpointFolder(
@@ -101,6 +105,7 @@ public struct FineTuning: Sendable {
         }
         let earlierMetrics = try checkpoints?.restore(
             &state, totalSteps: trainer.totalSteps, note: note)
+        let longest = data.validation?.longestRow ?? 0
 
         let name = (output as NSString).lastPathComponent
         var report: Report?
@@ -116,7 +121,8 @@ public struct FineTuning: Sendable {
             let run = try trainer.run(
                 TrainingPass(
                     model: model.model, compute: model.compute,
-                    maximumTokens: options.training.batchSize * preparation.longestRow,
+                    maximumTokens: max(
+                        trainer.order.maximumTokens, options.training.batchSize * longest),
                     recomputesBlocks: options.recomputesBlocks),
                 from: state, compute: model.compute, metrics: metrics, checkpoints: checkpoints,
                 progress: progress)
@@ -136,7 +142,7 @@ public struct FineTuning: Sendable {
                     + "\(manifest.modules) modules, \(manifest.parameters) parameters",
                 trainableParameters: adapter.parameterCount, bundle: "\(output)/\(bundle)",
                 bundleBytes: try MappedFile(path: "\(folder)/\(bundle)").bytes.count,
-                notes: rows.notes)
+                data: preparation.report)
         }
         checkpoints?.removeCheckpoints()
         guard let report else { preconditionFailure("a folder that was written without a run") }
@@ -145,12 +151,11 @@ public struct FineTuning: Sendable {
 
     /// What a run works with, read and checked before its first step.
     struct Preparation {
-        let rows: TrainingData
+        let data: TrainingData
+        let report: DataReport
         let trainer: Trainer
         let initial: Adapter?
         let adapter: TrainableAdapter
-        /// Tokens of the longest row.
-        let longestRow: Int
     }
 
     /// Reads what a run works with; writes nothing.
@@ -158,18 +163,22 @@ public struct FineTuning: Sendable {
         _ model: LanguageModel, data: String, output: String, replace: Bool
     ) throws -> Preparation {
         try AtomicOutput.requireAbsent(output, unless: replace)
-        let rows = try TrainingData(
+        let length = min(options.maximumLength, model.model.configuration.maximumPositions)
+        let data = try TrainingData(
             jsonl: data, tokenizer: model.tokenizer, chatTemplate: model.chatTemplate,
-            maximumLength: min(options.maximumLength, model.model.configuration.maximumPositions))
-        let trainer = try Trainer(rows.rows, options: options.training)
+            maximumLength: length, validation: options.validation, seed: options.training.seed)
+        let trainer = try Trainer(
+            data.rows, validation: data.validation, options: options.training,
+            maximumLength: length)
+        var report = data.report
+        report.steps = DataReport.Steps(trainer.order)
         // B = 0 is the usual start: as an adapter it changes nothing, and that is fine here.
         let initial = try options.initialAdapter.map {
             try Adapters.load($0, over: model, allowNoEffect: true)
         }
         return Preparation(
-            rows: rows, trainer: trainer, initial: initial,
-            adapter: try start(over: model, from: initial),
-            longestRow: rows.rows.map(\.inputIDs.count).max() ?? 0)
+            data: data, report: report, trainer: trainer, initial: initial,
+            adapter: try start(over: model, from: initial))
     }
 
     /// Where the checkpoints of a run that writes `output` lie.
@@ -238,6 +247,6 @@ extension AdapterBundle.Options {
         let files = try TokenizerFiles(model.checkpoint).files
         baseDigest = try model.baseDigest()
         tokenizerDigest = files["tokenizer.json"].map { Digest.sha256(Array($0)) }
-        chatTemplateDigest = files["chat_template.jinja"].map { Digest.sha256(Array($0)) }
+        chatTemplateDigest = model.chatTemplate.map { Digest.sha256(Array($0.source.utf8)) }
     }
 }

@@ -9,12 +9,12 @@ import LorikeetRuntime
 struct Sentinel {
     /// The step, from 1.
     let step: Int
-    /// The rows of its batch.
-    let batch: [TrainingRow]
+    /// The run's rows.
+    let rows: any TrainingRows
+    /// Which of them the step takes.
+    let batch: [Int]
     /// What the sum of the token losses was multiplied by.
     let lossScale: Float
-    /// What errors call a row of the batch.
-    let name: (Int) -> String
 
     // A gradient's square is a moment in fp32, and no element is larger than the norm.
     private static let largestNorm = Double(Float.greatestFiniteMagnitude).squareRoot()
@@ -46,7 +46,8 @@ struct Sentinel {
         let layer = adapter.modules.reversed().lazy.flatMap { module in
             module.parameters.reversed().lazy.map { ("\(module.path), \($0.name)", $0.gradient) }
         }.first { $0.1.elements.contains { !$0.isFinite } }?.0
-        let row = try batch.indices.first { try !isSound(batch[$0], adapter, model) }.map(name)
+        let row = try batch.first { try !isSound(rows.row(at: $0), adapter, model) }
+            .map(rows.name(of:))
         adapter.zeroGradients()
         let place = layer.map { ", in the backward pass first at \($0)" } ?? ""
         let source = row.map { "; \($0) alone makes it so" } ?? "; none of \(names) does so alone"
@@ -78,7 +79,7 @@ struct Sentinel {
     }
 
     private var names: String {
-        let shown = batch.indices.prefix(8).map(name).joined(separator: ", ")
+        let shown = batch.prefix(8).map(rows.name(of:)).joined(separator: ", ")
         return batch.count > 8 ? "\(shown) and \(batch.count - 8) more" : shown
     }
 }

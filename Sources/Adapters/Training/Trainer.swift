@@ -36,58 +36,41 @@ public struct Trainer {
     /// How to train.
     public let options: TrainingOptions
     /// Optimizer steps of the whole run.
-    public let totalSteps: Int
+    public var totalSteps: Int { order.totalSteps }
+    /// Which rows each step takes.
+    public let order: BatchOrder
     private let method: any Method
-    private let rows: [TrainingRow]
-    /// What errors call a row, by where it stands in what the run was given.
-    private let name: @Sendable (Int) -> String
-    /// Where the rows stand there.
-    private let indices: [Int]
-    /// Rows to measure the run on; none where it is not measured.
-    let validation: [TrainingRow]
+    private let rows: any TrainingRows
+    /// Rows to measure the run on; nil where it is not measured.
+    let validation: (any TrainingRows)?
     private let warmup: Int
 
     /// Prepares a run over `rows`; rows without a target teach nothing and are left out.
     ///
     /// - Parameters:
-    ///   - rows: what is learned.
+    ///   - rows: the rows, an array for one.
     ///   - validation: rows that are not learned, to measure the run on.
-    ///   - options: how.
-    ///   - name: what errors call the row with an index; by default its number, from 1.
+    ///   - options: how to train.
+    ///   - maximumLength: the tokens of a slot where rows are packed; the longest row's when nil.
     /// - Throws: `.invalidArgument` where no row has a target, or an option is out of its range.
     public init(
-        _ rows: [TrainingRow], validation: [TrainingRow] = [], options: TrainingOptions,
-        name: @escaping @Sendable (Int) -> String = { "row \($0 + 1)" }
+        _ rows: any TrainingRows, validation: (any TrainingRows)? = nil, options: TrainingOptions,
+        maximumLength: Int? = nil
     ) throws {
         try options.validate()
-        indices = rows.indices.filter { rows[$0].targetCount > 0 }
-        self.rows = indices.map { rows[$0] }
-        self.name = name
-        self.validation = validation.filter { $0.targetCount > 0 }
+        guard validation != nil || !options.needsValidation else {
+            throw LorikeetError(
+                .invalidArgument, "--eval-every", "there are no rows to measure the run on",
+                advice: "Give --validation or --validation-split.")
+        }
+        self.validation = try validation.map { try Self.withTargets($0, "validation data") }
+        self.rows = try Self.withTargets(rows, "training data")
         self.options = options
-        guard !self.validation.isEmpty || !options.needsValidation else {
-            throw LorikeetError(
-                .invalidArgument, "validation",
-                validation.isEmpty
-                    ? "there are no rows to measure the run on"
-                    : "has no token to measure: every label is masked",
-                advice: "Name held-out rows, or leave --eval-every and --early-stopping.")
-        }
-        guard !self.rows.isEmpty else {
-            throw LorikeetError(
-                .invalidArgument, "training data",
-                rows.isEmpty ? "has no rows" : "has no token to learn: every label is masked")
-        }
-        let batch = options.batchSize * options.accumulate
-        totalSteps =
-            switch options.length {
-            case .steps(let steps): steps
-            case .epochs(let epochs): (self.rows.count * epochs + batch - 1) / batch
-            }
-        warmup = options.warmupSteps(of: totalSteps)
+        order = BatchOrder(self.rows, options: options, maximumLength: maximumLength)
+        warmup = options.warmupSteps(of: order.totalSteps)
         method = options.method.method(
             MethodSettings(
-                totalSteps: totalSteps, refactoringWarmup: options.refactoringWarmup,
+                totalSteps: order.totalSteps, refactoringWarmup: options.refactoringWarmup,
                 refactoringInterval: options.refactoringInterval))
     }
 
@@ -95,7 +78,7 @@ public struct Trainer {
     public func beginning(_ adapter: TrainableAdapter) -> TrainingState {
         var state = TrainingState(
             adapter, optimizer: method.makeOptimizer(for: adapter, options: options.optimizer))
-        if !validation.isEmpty, options.validation.keepsBest {
+        if validation != nil, options.validation.keepsBest {
             state.best = BestFactors(of: adapter)
         }
         return state
@@ -136,7 +119,7 @@ public struct Trainer {
     ) throws -> Summary {
         var state = state
         let (adapter, optimizer) = (state.adapter, state.optimizer)
-        var order = RowOrder(count: rows.count, shuffledBy: options.shuffles ? options.seed : nil)
+        var order = order
         let clock = ContinuousClock()
         let (start, secondsBefore) = (clock.now, state.summary.seconds)
 
@@ -147,23 +130,21 @@ public struct Trainer {
 
             // The mean is over the targets of the whole batch, so they are counted before any
             // micro-step: accumulation must not weigh a short row's tokens more.
-            let taken = positions(of: step).map { order.row(at: $0) }
-            let batch = taken.map { rows[$0] }
-            let targets = batch.reduce(0) { $0 + $1.targetCount }
+            let passes = order.passes(of: step)
+            let targets = passes.joined().reduce(0) { $0 + rows.targetCount(at: $1) }
             let lossScale = 1 / Float(targets)
             adapter.zeroGradients()
             var (lossSum, seen) = (0.0, 0)
-            for begin in stride(from: 0, to: batch.count, by: options.batchSize) {
-                let micro = Array(batch[begin..<min(begin + options.batchSize, batch.count)])
-                let part = try model.accumulate(micro, adapter: adapter, lossScale: lossScale)
+            for pass in passes {
+                let part = try model.accumulate(
+                    pass.map { try rows.row(at: $0) }, adapter: adapter, lossScale: lossScale)
                 lossSum += part.loss
                 seen += part.targets
             }
             let loss = lossSum / Double(targets)
             let norm = adapter.gradientNorm()
             let sentinel = Sentinel(
-                step: step + 1, batch: batch, lossScale: lossScale
-            ) { name(indices[taken[$0]]) }
+                step: step + 1, rows: rows, batch: passes.flatMap(\.self), lossScale: lossScale)
             try sentinel.requireTargets(seen)
             try sentinel.requireFinite(loss: loss, norm: norm, of: adapter, by: model)
 
@@ -184,7 +165,7 @@ public struct Trainer {
 
             try sentinel.requireFiniteFactors(of: adapter)
 
-            let tokens = batch.reduce(0) { $0 + $1.inputIDs.count }
+            let tokens = passes.joined().reduce(0) { $0 + rows.tokenCount(at: $1) }
             state.summary.steps += 1
             if step == 0 { state.summary.firstLoss = loss }
             state.summary.lastLoss = loss
@@ -197,8 +178,8 @@ public struct Trainer {
                 seconds: state.summary.seconds, refactoring: before ?? after,
                 refactoringSeconds: refactoringTime / .seconds(1))
             try metrics?.append(row.json)
-            if !validation.isEmpty, options.validation.isDue(after: step + 1, of: totalSteps) {
-                let evaluation = try evaluate(model, &state)
+            if let validation, options.validation.isDue(after: step + 1, of: totalSteps) {
+                let evaluation = try evaluate(model, on: validation, &state)
                 try metrics?.append(evaluation.json)
                 row.validation = evaluation
                 state.summary.seconds = secondsBefore + (clock.now - start) / .seconds(1)
@@ -222,14 +203,16 @@ public struct Trainer {
                 step: step, warmup: warmup, total: totalSteps, shape: options.scheduleShape)
     }
 
-    /// The positions of a step's rows in the run.
-    private func positions(of step: Int) -> Range<Int> {
-        let batch = options.batchSize * options.accumulate
-        let end =
-            switch options.length {
-            case .steps: (step + 1) * batch
-            case .epochs(let epochs): min((step + 1) * batch, rows.count * epochs)
-            }
-        return step * batch..<end
+    /// Those of `rows` that have a target.
+    private static func withTargets(
+        _ rows: any TrainingRows, _ what: String
+    ) throws -> any TrainingRows {
+        let learned = (0..<rows.count).filter { rows.targetCount(at: $0) > 0 }
+        guard !learned.isEmpty else {
+            throw LorikeetError(
+                .invalidArgument, what,
+                rows.count == 0 ? "has no rows" : "has no token to learn: every label is masked")
+        }
+        return learned.count == rows.count ? rows : RowSelection(rows: rows, indices: learned)
     }
 }

@@ -10,6 +10,16 @@ public struct TrainingOptions: Sendable {
         case epochs(Int)
     }
 
+    /// Which rows go through the model together.
+    public enum Batching: Sendable, Equatable {
+        /// `batchSize` of them, as they come.
+        case inOrder
+        /// As many whole ones as fit into `batchSize` times the maximum length, so that passes are full.
+        case packed
+        /// `batchSize` of similar length.
+        case byLength
+    }
+
     /// The method.
     public var method = MethodName.reflora
     /// How long.
@@ -20,6 +30,8 @@ public struct TrainingOptions: Sendable {
     ///
     /// The result is that of one batch of `batchSize` · `accumulate` rows.
     public var accumulate = 1
+    /// Which rows go through the model together.
+    public var batching = Batching.inOrder
     /// A's peak learning rate; nil for the method's default.
     public var learningRate: Double?
     /// How the rate moves.

@@ -7,6 +7,8 @@ import OrderedCollections
 ///     let prompt = try template?.render(
 ///         [ChatMessage(role: "user", content: "Hi")], addGenerationPrompt: true)
 public struct ChatTemplate: Sendable {
+    /// The template's text.
+    public let source: String
     private let template: JinjaTemplate
     private let beginningOfText: String?
     private let endOfText: String?
@@ -20,6 +22,7 @@ public struct ChatTemplate: Sendable {
     ///   - endOfText: the variable `eos_token`, undefined when nil.
     /// - Throws: `.malformed` with the line.
     public init(source: String, name: String, beginningOfText: String?, endOfText: String?) throws {
+        self.source = source
         template = try JinjaTemplate(source, name: name)
         self.beginningOfText = beginningOfText
         self.endOfText = endOfText

@@ -81,7 +81,6 @@ struct Train: ParsableCommand {
             throw ExitCode(130)
         }
         bar?.finish()
-        for note in report.notes { Terminal.note(note) }
         if common.json {
             Terminal.print(report.json(peakMemoryBytes: peakMemoryBytes()))
         } else {
@@ -99,7 +98,6 @@ struct Train: ParsableCommand {
     private func preview(_ model: LanguageModel, _ options: FineTuning.Options) throws {
         let preview = try FineTuning(options: options).preview(
             model, data: dataOptions.data, output: output, replace: outputOptions.force)
-        for note in preview.notes { Terminal.note(note) }
         if common.json {
             Terminal.print(preview.json)
         } else {
@@ -153,6 +151,7 @@ extension FineTuning.Report {
             "tokens_per_second": .double(Double(run.tokens) / run.seconds),
             "trainable_parameters": .int(trainableParameters), "bundle": .string(bundle),
             "bundle_bytes": .int(bundleBytes), "peak_memory_bytes": .int(peakMemoryBytes),
+            "data": data.json,
             "adapter_step": .int(run.adapterStep),
         ]
         if let validation = run.validation {

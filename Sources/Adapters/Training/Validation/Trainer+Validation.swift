@@ -1,24 +1,25 @@
 import LorikeetRuntime
 
 extension Trainer {
-    /// Measures the run on the held-out rows, and remembers the factors if they are the best so far.
+    /// Measures the run on `rows`, and remembers the factors if they are the best so far.
     ///
-    /// - Throws: what `model` throws, and an error naming the row whose loss is not finite.
+    /// - Throws: what `model` throws, and an error naming the rows whose loss is not finite.
     func evaluate(
-        _ model: some LossAndGradients, _ state: inout TrainingState
+        _ model: some LossAndGradients, on rows: any TrainingRows, _ state: inout TrainingState
     ) throws -> ValidationMetrics {
         let clock = ContinuousClock()
         let start = clock.now
         let step = state.summary.steps
         var (sum, targets) = (0.0, 0)
-        for begin in stride(from: 0, to: validation.count, by: options.batchSize) {
-            let rows = begin..<min(begin + options.batchSize, validation.count)
-            let part = try model.evaluate(Array(validation[rows]), adapter: state.adapter)
+        for begin in stride(from: 0, to: rows.count, by: options.batchSize) {
+            let batch = begin..<min(begin + options.batchSize, rows.count)
+            let part = try model.evaluate(
+                batch.map { try rows.row(at: $0) }, adapter: state.adapter)
             guard part.loss.isFinite else {
                 throw LorikeetError(
                     .invalidArgument, "validation",
-                    "the loss of rows \(rows.lowerBound + 1) to \(rows.upperBound) is \(part.loss) "
-                        + "after step \(step)",
+                    "the loss is \(part.loss) after step \(step), in a batch from "
+                        + "\(rows.name(of: begin)) to \(rows.name(of: batch.upperBound - 1))",
                     advice: "Lower --learning-rate, or look at these rows.")
             }
             sum += part.loss

@@ -19,7 +19,7 @@ struct Conversation {
         let spans = try assistantSpans(text)
         // the template has written the special tokens itself
         let ids = tokenizer.encode(text, addSpecialTokens: false)
-        var labels = [Int32](repeating: TrainingRow.ignored, count: ids.count)
+        var labels = [Int32](repeating: TrainingRow.masked, count: ids.count)
         guard !spans.isEmpty else { return TrainingRow(inputIDs: ids, labels: labels) }
         let alignment = try TokenAlignment(ids, of: text, tokenizer, source: source)
         for span in spans {

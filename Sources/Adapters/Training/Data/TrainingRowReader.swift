@@ -106,7 +106,7 @@ struct TrainingRowReader {
             ids = promptIDs + tokenizer.encode(completion, addSpecialTokens: false)
         }
         ids = ended(ids)
-        let ignored = repeatElement(TrainingRow.ignored, count: promptIDs.count)
+        let ignored = repeatElement(TrainingRow.masked, count: promptIDs.count)
         return TrainingRow(
             inputIDs: ids, labels: Array(ignored) + Array(ids.dropFirst(promptIDs.count)))
     }
@@ -128,7 +128,7 @@ struct TrainingRowReader {
     private func ids(_ members: JSON.Object, _ source: String) throws -> TrainingRow {
         let ids = try integers(members, "input_ids", source)
         guard members["labels"].map(\.isNull) ?? true else {
-            let labels = try integers(members, "labels", source, allowing: TrainingRow.ignored)
+            let labels = try integers(members, "labels", source, allowing: TrainingRow.masked)
             guard labels.count == ids.count else {
                 throw LorikeetError(
                     .malformed, source, "\"labels\" and \"input_ids\" differ in length",
