@@ -149,7 +149,9 @@ import Testing
             try Trainer([masked, masked], options: options(.lora))
         }
         #expect(error?.description.contains("masked") == true)
-        #expect(throws: LorikeetError.self) { try Trainer([TrainingRow](), options: options(.lora)) }
+        #expect(throws: LorikeetError.self) {
+            try Trainer([TrainingRow](), options: options(.lora))
+        }
     }
 
     @Test func `options out of range are refused by their flags`() throws {
