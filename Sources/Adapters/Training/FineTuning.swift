@@ -1,4 +1,5 @@
 import Foundation
+import LorikeetQuant
 public import LorikeetRuntime
 
 /// A fine-tuning run from a data file to an adapter's folder.
@@ -166,7 +167,8 @@ public struct FineTuning: Sendable {
         let length = min(options.maximumLength, model.model.configuration.maximumPositions)
         let data = try TrainingData(
             jsonl: data, tokenizer: model.tokenizer, chatTemplate: model.chatTemplate,
-            maximumLength: length, validation: options.validation, seed: options.training.seed)
+            maximumLength: length, pool: model.compute.pool, validation: options.validation,
+            seed: options.training.seed)
         let trainer = try Trainer(
             data.rows, validation: data.validation, options: options.training,
             maximumLength: length)

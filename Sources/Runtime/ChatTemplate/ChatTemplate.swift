@@ -10,6 +10,7 @@ public struct ChatTemplate: Sendable {
     /// The template's text.
     public let source: String
     private let template: JinjaTemplate
+    private let marksGeneration: Bool
     private let beginningOfText: String?
     private let endOfText: String?
 
@@ -24,6 +25,9 @@ public struct ChatTemplate: Sendable {
     public init(source: String, name: String, beginningOfText: String?, endOfText: String?) throws {
         self.source = source
         template = try JinjaTemplate(source, name: name)
+        // transformers looks for them the same way.
+        marksGeneration =
+            source.range(of: #"\{%-?\s*generation\s*-?%\}"#, options: .regularExpression) != nil
         self.beginningOfText = beginningOfText
         self.endOfText = endOfText
     }
@@ -109,6 +113,29 @@ public struct ChatTemplate: Sendable {
         _ messages: [ChatMessage], addGenerationPrompt: Bool, tools: JSON? = nil,
         extra: [String: JSON] = [:]
     ) throws -> String {
+        try template.render(
+            context(messages, addGenerationPrompt: addGenerationPrompt, tools: tools, extra: extra))
+    }
+
+    /// The conversation's text, and what of it the template marks as the assistant's.
+    ///
+    /// - Parameters:
+    ///   - messages: the conversation's turns.
+    ///   - tools: a list of JSON schemas; `none` when nil.
+    /// - Returns: the text, and where in it the bodies of `{% generation %}` lie, in bytes; nil when the
+    ///   template has none, or hides one in a macro or in the body of a `set`.
+    /// - Throws: as `render`.
+    public func renderMarked(
+        _ messages: [ChatMessage], tools: JSON? = nil
+    ) throws -> (text: String, generated: [Range<Int>]?) {
+        let context = context(messages, addGenerationPrompt: false, tools: tools, extra: [:])
+        let (text, generated) = try template.renderMarked(context)
+        return (text, marksGeneration ? generated : nil)
+    }
+
+    private func context(
+        _ messages: [ChatMessage], addGenerationPrompt: Bool, tools: JSON?, extra: [String: JSON]
+    ) -> [String: JinjaValue] {
         var context: [String: JinjaValue] = [
             "messages": .list(messages.map(\.value)),
             "tools": tools.map(JinjaValue.init) ?? .none,
@@ -118,6 +145,6 @@ public struct ChatTemplate: Sendable {
         context["bos_token"] = beginningOfText.map { .string($0) }
         context["eos_token"] = endOfText.map { .string($0) }
         for (name, value) in extra { context[name] = JinjaValue(value) }
-        return try template.render(context)
+        return context
     }
 }

@@ -13,9 +13,14 @@ final class JinjaInterpreter {
     static let maximumNesting = 200
 
     private(set) var output = ""
+    /// Where in `output` the text of generation blocks lies, in bytes; nil once one has stood in a macro or
+    /// in the body of a `set`, whose text may go anywhere.
+    private(set) var generated: [Range<Int>]? = []
     private(set) var line = 1
     private var work = 0
     private var depth = 0
+    /// Texts that are being captured around the present statement.
+    private var captures = 0
     var scope: JinjaScope
     /// What can hold itself through a macro or a namespace, emptied at the end so that it is released.
     private var closures: [JinjaScope] = []
@@ -132,7 +137,14 @@ final class JinjaInterpreter {
                 }
                 return try run(body)
             }
-        case .generation(let body): try write(captured(body))
+        case .generation(let body):
+            let start = output.utf8.count
+            try write(captured(body))
+            if captures == 0 {
+                generated?.append(start..<output.utf8.count)
+            } else {
+                generated = nil
+            }
         case .break: return .break
         case .continue: return .continue
         }
@@ -191,7 +203,11 @@ final class JinjaInterpreter {
     private func captured(_ statements: [JinjaStatement]) throws -> String {
         let outer = output
         output = ""
-        defer { output = outer }
+        captures += 1
+        defer {
+            output = outer
+            captures -= 1
+        }
         _ = try inNewScope { try run(statements) }
         return output
     }
@@ -254,8 +270,10 @@ final class JinjaInterpreter {
         let callLine = line
         let outer = output
         output = ""
+        captures += 1
         defer {
             output = outer
+            captures -= 1
             line = callLine
         }
         _ = try inNewScope(parent: definition) {

@@ -32,9 +32,20 @@ public struct JinjaTemplate: Sendable {
     ///   `.malformed` with the line for everything else that jinja2 would raise, and for a template
     ///   that exceeds its bounds.
     public func render(_ context: [String: JinjaValue]) throws -> String {
+        try renderMarked(context).text
+    }
+
+    /// The text, and where in it the bodies of `{% generation %}` lie, in bytes.
+    ///
+    /// - Returns: no places when a generation block stands in a macro or in the body of a `set`, whose text
+    ///   may go anywhere.
+    /// - Throws: as `render`.
+    public func renderMarked(
+        _ context: [String: JinjaValue]
+    ) throws -> (text: String, generated: [Range<Int>]?) {
         let interpreter = JinjaInterpreter(context: context)
         do {
-            return try interpreter.render(statements)
+            return (try interpreter.render(statements), interpreter.generated)
         } catch let failure as JinjaFailure {
             throw Self.error(failure, name: name, line: interpreter.line)
         }

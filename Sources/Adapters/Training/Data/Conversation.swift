@@ -2,8 +2,9 @@ import LorikeetRuntime
 
 /// A chat as tokens, with the assistant's turns as targets.
 ///
-/// The template says where a turn lies: the conversation before it, rendered up to where an answer
-/// begins, and the conversation with it are both beginnings of the whole text. What is between them is
+/// The template says where a turn lies. It may mark them by `{% generation %}`, as for transformers'
+/// `return_assistant_tokens_mask`. Otherwise the conversation before a turn, rendered up to where an answer
+/// begins, and the conversation with it are both beginnings of the whole text, and what is between them is
 /// what the model would have had to write.
 struct Conversation {
     let messages: [ChatMessage]
@@ -15,15 +16,18 @@ struct Conversation {
     /// - Throws: `.malformed` when the template fails, rewrites earlier turns as the chat goes on, or the
     ///   tokenizer does not give back the text.
     func row(_ tokenizer: Tokenizer) throws -> TrainingRow {
-        let text = try render(messages.count, addGenerationPrompt: false)
-        let spans = try assistantSpans(text)
+        let (text, marked) = try naming(messages.count) {
+            try template.renderMarked(messages, tools: tools)
+        }
+        let spans = try marked ?? assistantSpans(text)
         // the template has written the special tokens itself
         let ids = tokenizer.encode(text, addSpecialTokens: false)
         var labels = [Int32](repeating: TrainingRow.masked, count: ids.count)
         guard !spans.isEmpty else { return TrainingRow(inputIDs: ids, labels: labels) }
         let alignment = try TokenAlignment(ids, of: text, tokenizer, source: source)
         for span in spans {
-            for index in trimmed(alignment.tokens(in: span), ids, tokenizer) {
+            let tokens = alignment.tokens(in: span)
+            for index in marked == nil ? trimmed(tokens, ids, tokenizer) : tokens {
                 labels[index] = ids[index]
             }
         }
@@ -54,10 +58,17 @@ struct Conversation {
     }
 
     private func render(_ count: Int, addGenerationPrompt: Bool) throws -> String {
-        do {
-            return try template.render(
+        try naming(count) {
+            try template.render(
                 Array(messages.prefix(count)), addGenerationPrompt: addGenerationPrompt,
                 tools: tools)
+        }
+    }
+
+    /// Says in the template's errors which messages it was given.
+    private func naming<Result>(_ count: Int, _ body: () throws -> Result) throws -> Result {
+        do {
+            return try body()
         } catch var error as LorikeetError {
             error.problem =
                 "the chat template fails on the first \(count) messages: \(error.problem)"

@@ -70,11 +70,11 @@ final class DataFile: Sendable {
         var bytes: UnsafeRawBufferPointer
     }
 
-    /// Calls `body` with each line that holds more than space.
+    /// Calls `body` with the lines that hold more than space, a megabyte or so of them at a time.
     ///
     /// - Returns: the file's SHA-256.
     /// - Throws: `.io`, `.unsupported` for a line beyond `maximumLineLength`, and what `body` throws.
-    func forEachLine(_ body: (Line) throws -> Void) throws -> String {
+    func forEachPart(_ body: ([Line]) throws -> Void) throws -> String {
         var hash = SHA256()
         // What was read and not yet given out, its place in the file, and the lines before it.
         var pending: [UInt8] = []
@@ -87,17 +87,19 @@ final class DataFile: Sendable {
             var (begin, unsearched) = (0, pending.count)
             pending += part
             try pending.withUnsafeBytes { bytes in
+                var lines: [Line] = []
                 while begin < bytes.count {
                     let newline = bytes[unsearched...].firstIndex(of: 0x0A)
                     guard let end = newline ?? (isAtEnd ? bytes.count : nil) else { break }
                     number += 1
                     let line = UnsafeRawBufferPointer(rebasing: bytes[begin..<end])
                     if !line.allSatisfy({ $0 == 0x20 || $0 == 0x09 || $0 == 0x0D }) {
-                        try body(Line(number: number, offset: start + begin, bytes: line))
+                        lines.append(Line(number: number, offset: start + begin, bytes: line))
                     }
                     begin = min(end + 1, bytes.count)
                     unsearched = begin
                 }
+                try body(lines)
             }
             pending.removeFirst(begin)
             start += begin

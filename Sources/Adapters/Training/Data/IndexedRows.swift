@@ -1,3 +1,4 @@
+import LorikeetQuant
 import LorikeetRuntime
 
 /// The rows of a JSONL file, each tokenized when it is asked for.
@@ -16,6 +17,17 @@ struct IndexedRows: TrainingRows {
         var line: Int32
         var tokenCount: Int32
         var targetCount: Int32
+
+        // A line has 2²⁸ bytes at most, and a row no more tokens than its line has bytes but for the
+        // few that a template or a tokenizer adds.
+        init(_ row: TrainingRow, _ line: DataFile.Line) {
+            offset = line.offset
+            fingerprint = row.fingerprint
+            byteCount = Int32(line.bytes.count)
+            self.line = Int32(line.number)
+            tokenCount = Int32(row.inputIDs.count)
+            targetCount = Int32(row.targetCount)
+        }
     }
 
     /// The file's SHA-256.
@@ -33,47 +45,32 @@ struct IndexedRows: TrainingRows {
     ///   - path: the file.
     ///   - reader: makes a line's object a row.
     ///   - maximumLength: tokens a row; what is past them is cut off.
+    ///   - pool: the threads to tokenize on.
     ///   - bad: called with what is wrong with a line; where it throws, reading ends.
     /// - Throws: `.notFound`, `.io`, and what `bad` throws.
     init(
-        _ path: String, reader: TrainingRowReader, maximumLength: Int,
+        _ path: String, reader: TrainingRowReader, maximumLength: Int, on pool: ThreadPool,
         bad: (LorikeetError) throws -> Void
     ) throws {
         precondition(maximumLength > 1, "rows of \(maximumLength) tokens have nothing to predict")
         let file = try DataFile(path: path)
         var counts = DataReport.File(path: path)
         var entries: [Entry] = []
-        digest = try file.forEachLine { line in
-            let source = "\(path), line \(line.number)"
-            do {
-                guard let number = Int32(exactly: line.number) else {
-                    throw LorikeetError(.unsupported, source, "more than \(Int32.max) lines")
+        digest = try file.forEachPart { lines in
+            // Rows are tokenized on all threads, and counted in the order of the file.
+            let read = pool.map(lines) { line in
+                Result { try reader.row(line, of: path) }
+            }
+            for (line, result) in zip(lines, read) {
+                do {
+                    let whole = try result.get()
+                    let row = whole.cut(to: maximumLength)
+                    counts.add(row, of: whole)
+                    guard row.targetCount > 0 else { continue }
+                    entries.append(Entry(row, line))
+                } catch let error as LorikeetError {
+                    try bad(error)
                 }
-                let whole = try reader.row(
-                    JSON(parsing: line.bytes, source: source), source: source)
-                let row = whole.cut(to: maximumLength)
-                counts.rows += 1
-                guard row.targetCount > 0 else {
-                    if whole.targetCount > 0 {
-                        counts.cutOffRows += 1
-                    } else {
-                        counts.maskedRows += 1
-                    }
-                    return
-                }
-                if row.inputIDs.count < whole.inputIDs.count {
-                    counts.truncatedRows += 1
-                    counts.truncatedTokens += whole.inputIDs.count - row.inputIDs.count
-                }
-                counts.longestRow = max(counts.longestRow, whole.inputIDs.count)
-                // A line of 2²⁸ bytes is the longest, and a row has fewer tokens than 2³¹.
-                entries.append(
-                    Entry(
-                        offset: line.offset, fingerprint: row.fingerprint,
-                        byteCount: Int32(line.bytes.count), line: number,
-                        tokenCount: Int32(row.inputIDs.count), targetCount: Int32(row.targetCount)))
-            } catch let error as LorikeetError {
-                try bad(error)
             }
         }
         self.file = file
@@ -104,6 +101,62 @@ struct IndexedRows: TrainingRows {
                 advice: "Leave a file alone while a run reads it.")
         }
         return row
+    }
+
+    /// - Throws: `.malformed` where there is nothing to learn.
+    func requireTargets() throws {
+        guard counts.rows > 0 else {
+            throw LorikeetError(.malformed, file.path, "the data set is empty")
+        }
+        guard count > 0 else {
+            throw LorikeetError(
+                .malformed, file.path,
+                "all tokens of all \(counts.rows) rows are masked: there is nothing to learn from",
+                advice:
+                    "Rows need an assistant's turn, a completion or text within \(maximumLength) tokens."
+            )
+        }
+    }
+}
+
+extension TrainingRowReader {
+    /// The whole row of a line.
+    fileprivate func row(_ line: DataFile.Line, of path: String) throws -> TrainingRow {
+        let source = "\(path), line \(line.number)"
+        guard line.number <= Int32.max else {
+            throw LorikeetError(.unsupported, source, "more than \(Int32.max) lines")
+        }
+        return try row(JSON(parsing: line.bytes, source: source), source: source)
+    }
+}
+
+extension DataReport.File {
+    /// Counts one row, and what cutting made of it.
+    fileprivate mutating func add(_ row: TrainingRow, of whole: TrainingRow) {
+        rows += 1
+        guard row.targetCount > 0 else {
+            if whole.targetCount > 0 { cutOffRows += 1 } else { maskedRows += 1 }
+            return
+        }
+        let removed = whole.inputIDs.count - row.inputIDs.count
+        truncatedRows += removed > 0 ? 1 : 0
+        truncatedTokens += removed
+        longestRow = max(longestRow, whole.inputIDs.count)
+    }
+}
+
+extension ThreadPool {
+    /// `body` of each element, in their order.
+    fileprivate func map<Element, Result>(
+        _ elements: [Element], _ body: (Element) -> Result
+    ) -> [Result] {
+        [Result](unsafeUninitializedCapacity: elements.count) { results, count in
+            let base = results.baseAddress
+            run(pieces: elements.count) { _, index in
+                base?.advanced(by: index).initialize(to: body(elements[index]))
+            }
+            count = elements.count
+        }
     }
 }
 

@@ -1,3 +1,4 @@
+public import LorikeetQuant
 public import LorikeetRuntime
 
 /// A data set: the rows of a JSONL file that are trained on, and those that are validated with.
@@ -39,20 +40,24 @@ public struct TrainingData: Sendable {
     ///   - tokenizer: the model's.
     ///   - chatTemplate: how chats become text; rows of messages need one.
     ///   - maximumLength: tokens per row; what is past them is cut off.
+    ///   - pool: the threads to tokenize on; nil for the caller's own.
     ///   - validation: what is validated with; nil for nothing.
     ///   - seed: what a split follows from.
     /// - Throws: `.malformed` naming the line: text that is no JSON, an unknown shape, an id outside the
     ///   vocabulary, a chat that the template refuses; and for a file without rows or without targets.
     public init(
         jsonl path: String, tokenizer: Tokenizer, chatTemplate: ChatTemplate?, maximumLength: Int,
-        validation: Validation? = nil, seed: UInt64 = 0
+        pool: ThreadPool? = nil, validation: Validation? = nil, seed: UInt64 = 0
     ) throws {
         let reader = TrainingRowReader(tokenizer: tokenizer, chatTemplate: chatTemplate)
+        let pool = pool ?? ThreadPool(threads: 1)
         func read(_ path: String) throws -> IndexedRows {
-            let rows = try IndexedRows(path, reader: reader, maximumLength: maximumLength) {
+            let rows = try IndexedRows(
+                path, reader: reader, maximumLength: maximumLength, on: pool
+            ) {
                 throw $0
             }
-            try rows.requireTargets(maximumLength)
+            try rows.requireTargets()
             return rows
         }
         let all = try read(path)
@@ -116,20 +121,5 @@ extension IndexedRows {
 
     fileprivate func fingerprints(_ indices: some Sequence<Int>) -> [UInt64] {
         indices.map { fingerprint(of: $0) }
-    }
-
-    /// - Throws: `.malformed` where there is nothing to learn.
-    fileprivate func requireTargets(_ maximumLength: Int) throws {
-        guard counts.rows > 0 else {
-            throw LorikeetError(.malformed, counts.path, "the data set is empty")
-        }
-        guard count > 0 else {
-            throw LorikeetError(
-                .malformed, counts.path,
-                "all tokens of all \(counts.rows) rows are masked: there is nothing to learn from",
-                advice:
-                    "Rows need an assistant's turn, a completion or text within \(maximumLength) tokens."
-            )
-        }
     }
 }

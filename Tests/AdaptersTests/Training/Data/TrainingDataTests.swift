@@ -5,7 +5,7 @@ import Testing
 
 @Suite struct TrainingDataTests {
     /// A tokenizer of bytes, so that a text's tokens are plain to see: "a" is 97; three special tokens.
-    private static func byteTokenizer() throws -> Tokenizer {
+    static func byteTokenizer() throws -> Tokenizer {
         // GPT-2's letters for bytes: the printable ones stand for themselves
         var vocabulary = JSON.Object()
         var next: UInt32 = 256
@@ -36,7 +36,7 @@ import Testing
         return tokenizer
     }
 
-    private static let chatML = """
+    static let chatML = """
         {% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] \
         + '<|im_end|>' + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}\
         {% endif %}
@@ -91,7 +91,7 @@ import Testing
                 + #"{"role": "assistant", "content": "Hello!"}, {"role": "user", "content": "Bye"}, "#
                 + #"{"role": "assistant", "content": "👋 日本\n"}]}"#,
             template: template(Self.chatML)
-        ).rows[0]
+        ).rows.row(at: 0)
         #expect(
             try text(row)
                 == "<|im_start|>system\ns<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
@@ -100,13 +100,39 @@ import Testing
         #expect(try targets(row) == "Hello!<|im_end|>·👋 日本\n<|im_end|>")
     }
 
+    @Test func `a template that marks what the assistant writes is taken at its word`() throws {
+        let data = try read(
+            #"{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "é👋"}, "#
+                + #"{"role": "assistant", "content": "c"}]}"# + "\n"
+                + #"{"messages": [{"role": "assistant", "content": "x"}]}"#,
+            template: template(
+                "{% for m in messages %}<{{ m.role }}>{% if m.role == 'assistant' %}"
+                    + "{% generation %}{{ m.content }};{% endgeneration %}{% else %}{{ m.content }}"
+                    + "{% endif %}{% endfor %}"))
+        #expect(
+            try text(data.rows.row(at: 0)) == "<user>a<assistant>é👋;<assistant>c;")
+        #expect(try targets(data.rows.row(at: 0)) == "é👋;·c;")
+        #expect(try targets(data.rows.row(at: 1)) == "x;")
+    }
+
+    @Test func `marks whose place is not known are passed over`() throws {
+        let row = try read(
+            #"{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}"#,
+            template: template(
+                "{% macro say(m) %}{% generation %}{{ m.content }}{% endgeneration %}{% endmacro %}"
+                    + "{% for m in messages %}{{ m.role ~ ':' ~ say(m) ~ '.' }}{% endfor %}"
+                    + "{% if add_generation_prompt %}assistant:{% endif %}")
+        ).rows.row(at: 0)
+        #expect(try targets(row) == "b.")
+    }
+
     @Test func `a turn that no special token ends is a target to its last newline`() throws {
         let row = try read(
             #"{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}"#,
             template: template(
                 "{% for m in messages %}{{ m.role ~ ': ' ~ m.content ~ '\n' }}{% endfor %}"
                     + "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}")
-        ).rows[0]
+        ).rows.row(at: 0)
         #expect(try targets(row) == "b\n")
     }
 
@@ -121,7 +147,7 @@ import Testing
     }
 
     @Test func `a prompt's completion is the target, to the end of text`() throws {
-        let row = try read(#"{"prompt": "2+2=", "completion": "4"}"#).rows[0]
+        let row = try read(#"{"prompt": "2+2=", "completion": "4"}"#).rows.row(at: 0)
         #expect(try text(row) == "2+2=4<|end|>")
         #expect(try targets(row) == "4<|end|>")
         #expect(row.labels.prefix(4) == [-100, -100, -100, -100])
@@ -134,10 +160,10 @@ import Testing
             {"instruction": "Add", "input": "", "output": "0"}
             """, template: template(Self.chatML))
         #expect(
-            try text(data.rows[0])
+            try text(data.rows.row(at: 0))
                 == "<|im_start|>user\nAdd\n\n1 2<|im_end|>\n<|im_start|>assistant\n3<|im_end|>\n")
-        #expect(try targets(data.rows[0]) == "3<|im_end|>")
-        #expect(try text(data.rows[1]).hasPrefix("<|im_start|>user\nAdd<|im_end|>"))
+        #expect(try targets(data.rows.row(at: 0)) == "3<|im_end|>")
+        #expect(try text(data.rows.row(at: 1)).hasPrefix("<|im_start|>user\nAdd<|im_end|>"))
     }
 
     @Test func `an instruction is Alpaca's prompt where there is none`() throws {
@@ -147,17 +173,18 @@ import Testing
             {"instruction": "Greet", "output": "Hi"}
             """)
         #expect(
-            try text(data.rows[0]).hasSuffix(
+            try text(data.rows.row(at: 0)).hasSuffix(
                 "### Instruction:\nAdd\n\n### Input:\n1 2\n\n### Response:\n3<|end|>"))
         #expect(
-            try text(data.rows[1]).hasSuffix("### Instruction:\nGreet\n\n### Response:\nHi<|end|>"))
-        #expect(try targets(data.rows[1]) == "Hi<|end|>")
+            try text(data.rows.row(at: 1)).hasSuffix(
+                "### Instruction:\nGreet\n\n### Response:\nHi<|end|>"))
+        #expect(try targets(data.rows.row(at: 1)) == "Hi<|end|>")
     }
 
     @Test func `a text is a target whole and ends once`() throws {
         let data = try read(#"{"text": "ab"}"# + "\n" + #"{"text": "ab<|end|>"}"#)
-        #expect(data.rows.map(\.inputIDs) == [[97, 98, 258], [97, 98, 258]])
-        #expect(data.rows.map(\.labels) == data.rows.map(\.inputIDs))
+        #expect(try data.rows.all().map(\.inputIDs) == [[97, 98, 258], [97, 98, 258]])
+        #expect(try data.rows.all().map(\.labels) == data.rows.all().map(\.inputIDs))
     }
 
     @Test func `ids are taken as given`() throws {
@@ -166,15 +193,15 @@ import Testing
             {"input_ids": [5, 6, 7]}
             {"input_ids": [5, 6, 7], "labels": [-100, 6, -100]}
             """)
-        #expect(data.rows.map(\.inputIDs) == [[5, 6, 7], [5, 6, 7]])
-        #expect(data.rows.map(\.labels) == [[5, 6, 7], [-100, 6, -100]])
+        #expect(try data.rows.all().map(\.inputIDs) == [[5, 6, 7], [5, 6, 7]])
+        #expect(try data.rows.all().map(\.labels) == [[5, 6, 7], [-100, 6, -100]])
     }
 
     // MARK: Lines, lengths, order
 
     @Test func `blank lines are passed over and line ends may be CRLF`() throws {
         let data = try read("\n{\"text\": \"a\"}\r\n  \r\n\n{\"text\": \"b\"}")
-        #expect(data.rows.map(\.inputIDs) == [[97, 258], [98, 258]])
+        #expect(try data.rows.all().map(\.inputIDs) == [[97, 258], [98, 258]])
     }
 
     @Test func `rows are cut at the maximum length, and left out without a target`() throws {
@@ -185,10 +212,11 @@ import Testing
             {"input_ids": [1, 2], "labels": [1, -100]}
             {"text": "x"}
             """, maximumLength: 4)
-        #expect(data.rows.map(\.inputIDs) == [[97, 98, 99, 100], [120, 258]])
-        #expect(data.rows[0].labels == [-100, -100, -100, 100])
-        #expect(data.truncatedCount == 1)
-        #expect(data.skippedCount == 2)
+        #expect(try data.rows.all().map(\.inputIDs) == [[97, 98, 99, 100], [120, 258]])
+        #expect(try data.rows.row(at: 0).labels == [-100, -100, -100, 100])
+        #expect(data.report.file.rows == 4)
+        #expect(data.report.file.truncatedRows == 1 && data.report.file.truncatedTokens == 2)
+        #expect(data.report.file.maskedRows == 1 && data.report.file.cutOffRows == 1)
     }
 
     // MARK: Bad input
@@ -235,6 +263,19 @@ import Testing
             template: template("{{ raise_exception('no chats today') }}"))
         #expect(error?.subject.hasSuffix("line 2") == true)
         #expect(error?.problem.hasSuffix("no chats today") == true)
+    }
+
+    @Test(arguments: [
+        ("{\"text\": \"a\u{0}b\"}", "line 1", "a control character"),
+        ("{\"text\": \"a\"}\n\u{0}\u{0}", "line 2", "expected a value"),
+        (String(repeating: "[", count: 100_000), "line 1", "nested deeper than 512"),
+        ("{\"text\": " + String(repeating: "{\"a\":", count: 100_000), "line 1", "nested deeper"),
+    ])
+    func `hostile lines are refused by their number`(
+        text: String, place: String, problem: String
+    ) throws {
+        let error = try #require(failure(text))
+        #expect(error.subject.hasSuffix(place) && error.problem.contains(problem), "\(error)")
     }
 
     @Test func `a missing file is not found`() throws {

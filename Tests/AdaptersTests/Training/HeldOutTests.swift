@@ -27,7 +27,7 @@ private struct Scripted: LossAndGradients {
     }
 }
 
-@Suite struct ValidationTests {
+@Suite struct HeldOutTests {
     private let compute = Compute(threads: 2)
     /// Fewer than a batch, so that an evaluation is one pass.
     private let heldOut = Array(ToyModel.rows[7...])
