@@ -22,6 +22,7 @@ extension FineTuning {
             "--model's tokenizer": base.tokenizerDigest ?? "none",
             "--model's chat template": base.chatTemplateDigest ?? "none",
             "--data": Digest.sha256(of: try MappedFile(path: data)),
+            "--init": options.initialization.rawValue,
             "--init-adapter": initialAdapter?.digest ?? "none",
             "--method": training.method.rawValue,
             "--rank": "\(options.rank)",

@@ -22,7 +22,9 @@ public struct FineTuning: Sendable {
         public var maximumLength = 512
         /// Whether blocks are run forward again for their gradient instead of keeping activations.
         public var recomputesBlocks = false
-        /// A PEFT folder or bundle to start from; nil for a random start.
+        /// How the factors begin.
+        public var initialization = Initialization.kaiming
+        /// A PEFT folder or bundle to start from instead.
         public var initialAdapter: String?
         /// When the run is saved, to be taken up should it be cut short; nil for never.
         public var checkpoints: CheckpointFolder.Options?
@@ -94,10 +96,10 @@ public struct FineTuning: Sendable {
             maximumLength: min(options.maximumLength, model.model.configuration.maximumPositions))
         let trainer = try Trainer(rows.rows, options: options.training)
         // B = 0 is the usual start: as an adapter it changes nothing, and that is fine here.
-        let initial = try options.initialAdapter.map {
+        let initial = try initialAdapter(for: model).map {
             try Adapters.load($0, over: model, allowNoEffect: true)
         }
-        let adapter = try start(over: model, from: initial)
+        let adapter = try start(over: model, rows: rows.rows, from: initial, note: note)
         var state = trainer.beginning(adapter)
         let checkpoints = try options.checkpoints.map {
             try CheckpointFolder(
@@ -129,7 +131,8 @@ public struct FineTuning: Sendable {
                     checkpoint: checkpoints.place(of: run.steps))
             }
             try Adapters.writePeftFiles(
-                into: folder, configuration: configuration(model), deltas: adapter.deltas)
+                into: folder, configuration: configuration(model, rank: adapter.modelRank),
+                deltas: adapter.deltas)
             let bundle = "\(name).\(AdapterBundle.pathExtension)"
             let manifest = try AdapterBundle.pack(
                 folder, to: "\(folder)/\(bundle)", options: bundleOptions(name, model, run))
@@ -154,25 +157,56 @@ public struct FineTuning: Sendable {
 
     var alpha: Double { options.alpha ?? Double(2 * options.rank) }
 
-    private func configuration(_ model: LanguageModel) -> AdapterConfiguration {
-        AdapterConfiguration(
-            rank: options.rank, alpha: alpha,
-            targetModules: .list(options.targetModules.map(\.rawValue)),
-            usesRSLoRA: options.training.method == .rslora,
+    /// The saved adapter's, of which the rank may be another than that of training: its scale is the same.
+    private func configuration(_ model: LanguageModel, rank: Int) -> AdapterConfiguration {
+        let usesRSLoRA = options.training.method == .rslora
+        let growth = Double(rank) / Double(options.rank)
+        return AdapterConfiguration(
+            rank: rank, alpha: alpha * (usesRSLoRA ? growth.squareRoot() : growth),
+            targetModules: .list(options.targetModules.map(\.rawValue)), usesRSLoRA: usesRSLoRA,
             baseModel: (model.checkpoint.path as NSString).lastPathComponent)
     }
 
-    private func start(
-        over model: LanguageModel, from initial: Adapter?
-    ) throws -> TrainableAdapter {
-        let shapes = TrainableAdapter.Shape.shapes(of: options.targetModules, in: model.model)
-        let scale = options.training.method.scale(rank: options.rank, alpha: alpha)
-        guard let initial, let path = options.initialAdapter else {
-            return TrainableAdapter(
-                shapes: shapes, rank: options.rank, scale: scale, seed: options.training.seed)
+    /// The adapter to start from: the one given, or what `quantize` computed beside the base.
+    private func initialAdapter(for model: LanguageModel) throws -> String? {
+        guard options.initialization == .loftq else { return options.initialAdapter }
+        let path = model.checkpoint.path + "/" + LoftQ.folderName
+        guard Adapters.isAdapter(path) else {
+            throw LorikeetError(
+                .notFound, path, "--init loftq needs what quantization lost, which is not there",
+                advice: "Quantize the float checkpoint with --loftq-rank.")
         }
-        return try TrainableAdapter(
-            shapes: shapes, rank: options.rank, scale: scale, copying: initial, name: path)
+        return path
+    }
+
+    private func start(
+        over model: LanguageModel, rows: [TrainingRow], from initial: Adapter?,
+        note: (String) -> Void
+    ) throws -> TrainableAdapter {
+        let shapes = TrainableAdapter.Shape.shapes(
+            of: options.targetModules, in: model.model.configuration)
+        let scale = options.training.method.scale(rank: options.rank, alpha: alpha)
+        if let initial {
+            return try TrainableAdapter(
+                shapes: shapes, rank: options.rank, scale: scale, copying: initial,
+                name: initial.name)
+        }
+        let adapter = TrainableAdapter(shapes: shapes, rank: options.rank, scale: scale)
+        let seed = options.training.seed
+        switch options.initialization {
+        case .kaiming: adapter.startUniformly(seed: seed)
+        case .gaussian: adapter.startNormally(seed: seed)
+        case .orthogonal: try adapter.startOrthogonally(seed: seed)
+        case .pissa:
+            try adapter.startFromPrincipalComponents(
+                of: model.model, seed: seed, compute: model.compute)
+        case .eva:
+            let tokens = try adapter.startFromInputs(
+                of: rows, model: model.model, compute: model.compute)
+            note("A begins as the inputs' principal directions on \(tokens) tokens of the data")
+        case .loftq: preconditionFailure("LoftQ's start is an adapter")
+        }
+        return adapter
     }
 
     private func bundleOptions(
@@ -188,13 +222,6 @@ public struct FineTuning: Sendable {
             "seed": .int(Int(truncatingIfNeeded: self.options.training.seed)),
         ]
         return options
-    }
-}
-
-extension TrainableAdapter {
-    /// The factors by layer.
-    fileprivate var deltas: [ModulePath: LowRankDelta] {
-        Dictionary(uniqueKeysWithValues: modules.map { ($0.path, $0.delta) })
     }
 }
 

@@ -122,6 +122,7 @@ public struct Trainer {
                     micro, adapter: adapter, lossScale: 1 / Float(targets)
                 ).loss
             }
+            adapter.collectGradients()
             let loss = lossSum / Double(targets)
             let norm = adapter.gradientNorm()
             try requireFinite(loss, "loss", step: step)
@@ -141,6 +142,7 @@ public struct Trainer {
                 after = method.afterStep(
                     step, adapter: adapter, optimizer: optimizer, compute: compute)
             }
+            adapter.publish()
 
             let tokens = batch.reduce(0) { $0 + $1.inputIDs.count }
             state.summary.steps += 1
