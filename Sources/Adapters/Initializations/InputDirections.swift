@@ -8,23 +8,23 @@ import COpenBLAS
 /// The mean is not taken off.
 /// Source: Ross et al., "Incremental Learning for Robust Visual Tracking" (2008), section 3.1; as EVA
 /// uses it, Paischer et al., "One Initialization to Rule them All" (2024), algorithm 1.
-struct InputDirections {
+package struct InputDirections {
     /// How many directions are kept.
-    let count: Int
+    package let count: Int
     /// The length of a vector.
-    let columns: Int
+    package let columns: Int
     /// Directions times their singular values, [count, columns]; fewer rows while fewer vectors came.
     private var scaled: [Double] = []
 
     /// Room for `count` directions.
-    init(count: Int, columns: Int) {
+    package init(count: Int, columns: Int) {
         precondition(count > 0 && count <= columns, "\(count) directions of length \(columns)")
         self.count = count
         self.columns = columns
     }
 
     /// Takes in `vectors` [rows, columns].
-    mutating func add(_ vectors: UnsafeBufferPointer<Float>) {
+    package mutating func add(_ vectors: UnsafeBufferPointer<Float>) {
         OpenBLAS.useOneThread
         let stacked = scaled + vectors.lazy.map(Double.init)
         let rows = stacked.count / columns
@@ -38,7 +38,7 @@ struct InputDirections {
     }
 
     /// The first `count` directions, of length 1, [count, columns]; nil before there are so many.
-    func directions(_ count: Int) -> [Double]? {
+    package func directions(_ count: Int) -> [Double]? {
         guard scaled.count >= count * columns else { return nil }
         var result = Array(scaled.prefix(count * columns))
         for row in 0..<count {

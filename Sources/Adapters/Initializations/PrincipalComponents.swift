@@ -2,7 +2,7 @@ import COpenBLAS
 import LorikeetRuntime
 
 /// A matrix that is known by its products alone: a weight in 4 bits, the difference of two.
-protocol LinearOperator {
+package protocol LinearOperator {
     /// Rows of the matrix W.
     var rows: Int { get }
     /// Columns of it.
@@ -20,13 +20,13 @@ protocol LinearOperator {
 /// whole Krylov space: the last power alone converges far slower.
 /// Source: Musco and Musco, "Randomized Block Krylov Methods for Stronger and Faster Approximate Singular
 /// Value Decomposition" (2015), algorithm 2.
-struct PrincipalComponents {
+package struct PrincipalComponents {
     /// σ, descending, [rank].
-    let values: [Double]
+    package let values: [Double]
     /// Left singular vectors as rows, [rank, rows of W].
-    let left: [Double]
+    package let left: [Double]
     /// Right singular vectors as rows, [rank, columns of W].
-    let right: [Double]
+    package let right: [Double]
 
     /// How many rows more than the rank a block has.
     private static let oversampling = 8
@@ -34,7 +34,7 @@ struct PrincipalComponents {
     private static let depth = 4
 
     /// Computes the `rank` largest; the start follows from `seed`.
-    init(of matrix: some LinearOperator, rank: Int, seed: UInt64) {
+    package init(of matrix: some LinearOperator, rank: Int, seed: UInt64) {
         let (m, n) = (matrix.rows, matrix.columns)
         let smaller = min(m, n)
         precondition(rank > 0 && rank <= smaller, "\(rank) singular values of \(m) × \(n)")

@@ -1,5 +1,5 @@
-import LorikeetQuant
-import LorikeetRuntime
+package import LorikeetQuant
+package import LorikeetRuntime
 
 extension TrainableAdapter {
     /// What the start looks at, at most.
@@ -19,7 +19,7 @@ extension TrainableAdapter {
     ///
     /// - Returns: how many tokens were looked at.
     /// - Throws: what the model throws; `.invalidArgument` where the rows have too few tokens for the rank.
-    func startFromInputs(
+    package func startFromInputs(
         of rows: some Sequence<TrainingRow>, model: LlamaModel, compute: Compute
     ) throws -> Int {
         for module in modules { try requireRank(of: module) }

@@ -1,5 +1,5 @@
-import LorikeetQuant
-import LorikeetRuntime
+package import LorikeetQuant
+package import LorikeetRuntime
 
 extension TrainableAdapter {
     /// PiSSA: A and B begin as the principal singular vectors of W, and W as what is left without them.
@@ -11,7 +11,7 @@ extension TrainableAdapter {
     /// Source: Meng, Wang, Zhang, "PiSSA" (NeurIPS 2024), equations 2 to 4; PEFT's conversion to rank 2r.
     ///
     /// - Throws: `.invalidArgument` for a rank that a layer's weight does not have.
-    func startFromPrincipalComponents(
+    package func startFromPrincipalComponents(
         of model: LlamaModel, seed: UInt64, compute: Compute
     ) throws {
         for module in modules {

@@ -6,7 +6,7 @@ extension TrainableAdapter {
     ///
     /// The numbers depend on `seed` and on the layers, not on threads or machine, in this and the other
     /// random starts.
-    func startUniformly(seed: UInt64) {
+    package func startUniformly(seed: UInt64) {
         var generator = SeededGenerator(seed: seed)
         for module in modules {
             let bound = 1 / Double(module.inputSize).squareRoot()
@@ -17,7 +17,7 @@ extension TrainableAdapter {
     }
 
     /// A normal with standard deviation 1/r, B zero: PEFT's `gaussian`.
-    func startNormally(seed: UInt64) {
+    package func startNormally(seed: UInt64) {
         var generator = SeededGenerator(seed: seed)
         for module in modules {
             for index in 0..<module.delta.a.count {
@@ -34,10 +34,11 @@ extension TrainableAdapter {
     /// Source: datta0.github.io, "Rethink LoRA initialisations"; PEFT's `orthogonal_init`.
     ///
     /// - Throws: `.invalidArgument` for an odd rank.
-    func startOrthogonally(seed: UInt64) throws {
+    package func startOrthogonally(seed: UInt64) throws {
         guard rank.isMultiple(of: 2) else {
             throw LorikeetError(
-                .invalidArgument, "--init orthogonal", "needs an even rank", expected: "an even --rank",
+                .invalidArgument, "--init orthogonal", "needs an even rank",
+                expected: "an even --rank",
                 got: "\(rank)")
         }
         var generator = SeededGenerator(seed: seed)

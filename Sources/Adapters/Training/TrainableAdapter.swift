@@ -160,7 +160,7 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
     public var modelRank: Int { differences == nil ? rank : 2 * rank }
 
     /// From here on the model sees s (B A − B₀ A₀), A₀ and B₀ being the factors of now.
-    func subtractStart() {
+    package func subtractStart() {
         differences = modules.map { StartDifference(of: $0.delta) }
     }
 
