@@ -1,5 +1,6 @@
 public import ArgumentParser
 import Foundation
+import LorikeetAdapters
 public import LorikeetQuant
 import LorikeetRuntime
 
@@ -34,6 +35,15 @@ struct Quantize: ParsableCommand {
         help: "Type of what stays unquantized; default: the source's, bf16 from a quantized GGUF.")
     var dtype: FloatType?
 
+    @Option(
+        help:
+            "Also write an adapter of this rank that gives back the most of what is lost (LoftQ), into loftq_init."
+    )
+    var loftqRank: Int?
+
+    @Option(help: "LoftQ: alpha of that adapter; default: twice the rank.")
+    var loftqAlpha: Double?
+
     @OptionGroup var outputOptions: OutputOptions
     @OptionGroup var common: CommonOptions
 
@@ -56,6 +66,12 @@ struct Quantize: ParsableCommand {
                 separator: ", ")
             throw ValidationError("--block-size \(blockSize): expected one of \(sizes).")
         }
+        guard loftqRank.map((1...1024).contains) ?? (loftqAlpha == nil) else {
+            throw ValidationError("--loftq-rank: expected 1 to 1024.")
+        }
+        guard loftqAlpha.map({ $0 > 0 && $0.isFinite }) ?? true else {
+            throw ValidationError("--loftq-alpha: expected more than 0.")
+        }
     }
 
     func run() throws {
@@ -72,8 +88,21 @@ struct Quantize: ParsableCommand {
             bar.update(progress.tensors, progress.name)
         }
         bar.finish()
+        let loftQ = try loftqRank.map { rank in
+            var bar: ProgressBar?
+            let report = try LoftQ(rank: rank, alpha: loftqAlpha).write(
+                source: checkpoint, base: output, compute: common.compute()
+            ) { done, total in
+                if bar == nil { bar = ProgressBar("loftq", total: total) }
+                bar?.update(done, "")
+            }
+            bar?.finish()
+            return report
+        }
         if common.json {
-            Terminal.print(report.json(peakMemoryBytes: peakMemoryBytes()))
+            var json = report.json(peakMemoryBytes: peakMemoryBytes())
+            json["loftq_recovered"] = loftQ.map { .double($0.recovered) }
+            Terminal.print(json)
         } else {
             Terminal.print(
                 """
@@ -82,6 +111,12 @@ struct Quantize: ParsableCommand {
                 \(Format.bytes(report.inputBytes)) → \(Format.bytes(report.outputBytes)) \
                 in \(String(format: "%.1f", report.seconds)) s, peak memory \(Format.bytes(peakMemoryBytes()))
                 """)
+            if let loftQ {
+                Terminal.print(
+                    "\(output)/\(LoftQ.folderName): gives back "
+                        + String(format: "%.1f %%", 100 * loftQ.recovered)
+                        + " of the squared error of \(loftQ.modules) layers")
+            }
         }
     }
 }

@@ -65,6 +65,24 @@ struct SymmetricMatrix: Sendable, Equatable {
         return factor
     }
 
+    /// The `count` largest eigenvalues, descending, and their vectors as rows [count, size].
+    func largestEigenvectors(_ count: Int) -> (values: [Double], vectors: [Double]) {
+        precondition(count <= size && isFinite, "\(count) eigenvectors of a matrix of size \(size)")
+        OpenBLAS.useOneThread
+        var columns = elements
+        var values = [Double](repeating: 0, count: size)
+        let r = Int32(size)
+        let status = LAPACKE_dsyevd(
+            LAPACK_ROW_MAJOR, CChar(bitPattern: UInt8(ascii: "V")),
+            CChar(bitPattern: UInt8(ascii: "U")), r, &columns, r, &values)
+        precondition(status == 0, "no eigenvalues of a finite symmetric matrix")
+        var vectors = [Double](repeating: 0, count: count * size)
+        for i in 0..<count {
+            for j in 0..<size { vectors[i * size + j] = columns[j * size + size - 1 - i] }
+        }
+        return (values.reversed().prefix(count).map { $0 }, vectors)
+    }
+
     /// The matrix with every eigenvalue below `floor` times the largest one raised to that, or nil
     /// where there are no eigenvalues to be had (LAPACK failed, or the largest is not positive).
     func clampingEigenvalues(atRelative floor: Double) -> SymmetricMatrix? {

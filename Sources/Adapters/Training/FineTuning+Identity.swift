@@ -28,6 +28,7 @@ extension FineTuning {
             "--validation-split": "\(fraction ?? 0)",
             "--packing": "\(training.batching == .packed)",
             "--group-by-length": "\(training.batching == .byLength)",
+            "--init": options.initialization.rawValue,
             "--init-adapter": initialAdapter?.digest ?? "none",
             "--method": training.method.rawValue,
             "--rank": "\(options.rank)",

@@ -25,7 +25,9 @@ public struct FineTuning: Sendable {
         public var validation: TrainingData.Validation?
         /// Whether blocks are run forward again for their gradient instead of keeping activations.
         public var recomputesBlocks = false
-        /// A PEFT folder or bundle to start from; nil for a random start.
+        /// How the factors begin.
+        public var initialization = Initialization.kaiming
+        /// A PEFT folder or bundle to start from instead.
         public var initialAdapter: String?
         /// When the run is saved, to be taken up should it be cut short; nil for never.
         public var checkpoints: CheckpointFolder.Options?
@@ -94,10 +96,10 @@ public struct FineTuning: Sendable {
         note: (String) -> Void = { _ in },
         progress: (StepMetrics) throws -> Trainer.Disposition = { _ in .proceed }
     ) throws -> Report {
-        let preparation = try prepare(model, data: data, output: output, replace: replace)
+        let preparation = try prepare(
+            model, data: data, output: output, replace: replace, note: note)
         let (data, trainer) = (preparation.data, preparation.trainer)
         let (initial, adapter) = (preparation.initial, preparation.adapter)
-        for line in preparation.report.lines { note(line) }
         var state = trainer.beginning(adapter)
         let checkpoints = try options.checkpoints.map {
             try CheckpointFolder(
@@ -133,7 +135,8 @@ public struct FineTuning: Sendable {
                     checkpoint: checkpoints.place(of: run.steps))
             }
             try Adapters.writePeftFiles(
-                into: folder, configuration: configuration(model), deltas: adapter.deltas)
+                into: folder, configuration: configuration(model, rank: adapter.modelRank),
+                deltas: adapter.deltas)
             let bundle = "\(name).\(AdapterBundle.pathExtension)"
             let manifest = try AdapterBundle.pack(
                 folder, to: "\(folder)/\(bundle)", options: bundleOptions(name, model, run))
@@ -161,7 +164,8 @@ public struct FineTuning: Sendable {
 
     /// Reads what a run works with; writes nothing.
     func prepare(
-        _ model: LanguageModel, data: String, output: String, replace: Bool
+        _ model: LanguageModel, data: String, output: String, replace: Bool,
+        note: (String) -> Void = { _ in }
     ) throws -> Preparation {
         try AtomicOutput.requireAbsent(output, unless: replace)
         let length = min(options.maximumLength, model.model.configuration.maximumPositions)
@@ -174,13 +178,11 @@ public struct FineTuning: Sendable {
             maximumLength: length)
         var report = data.report
         report.steps = DataReport.Steps(trainer.order)
-        // B = 0 is the usual start: as an adapter it changes nothing, and that is fine here.
-        let initial = try options.initialAdapter.map {
-            try Adapters.load($0, over: model, allowNoEffect: true)
-        }
+        for line in report.lines { note(line) }
+        let initial = try initialAdapter(over: model)
         return Preparation(
             data: data, report: report, trainer: trainer, initial: initial,
-            adapter: try start(over: model, from: initial))
+            adapter: try start(over: model, rows: data.rows, from: initial, note: note))
     }
 
     /// Where the checkpoints of a run that writes `output` lie.
@@ -191,25 +193,14 @@ public struct FineTuning: Sendable {
 
     var alpha: Double { options.alpha ?? Double(2 * options.rank) }
 
-    private func configuration(_ model: LanguageModel) -> AdapterConfiguration {
-        AdapterConfiguration(
-            rank: options.rank, alpha: alpha,
-            targetModules: .list(options.targetModules.map(\.rawValue)),
-            usesRSLoRA: options.training.method == .rslora,
+    /// The saved adapter's, of which the rank may be another than that of training: its scale is the same.
+    private func configuration(_ model: LanguageModel, rank: Int) -> AdapterConfiguration {
+        let usesRSLoRA = options.training.method == .rslora
+        let growth = Double(rank) / Double(options.rank)
+        return AdapterConfiguration(
+            rank: rank, alpha: alpha * (usesRSLoRA ? growth.squareRoot() : growth),
+            targetModules: .list(options.targetModules.map(\.rawValue)), usesRSLoRA: usesRSLoRA,
             baseModel: (model.checkpoint.path as NSString).lastPathComponent)
-    }
-
-    private func start(
-        over model: LanguageModel, from initial: Adapter?
-    ) throws -> TrainableAdapter {
-        let shapes = TrainableAdapter.Shape.shapes(of: options.targetModules, in: model.model)
-        let scale = options.training.method.scale(rank: options.rank, alpha: alpha)
-        guard let initial, let path = options.initialAdapter else {
-            return TrainableAdapter(
-                shapes: shapes, rank: options.rank, scale: scale, seed: options.training.seed)
-        }
-        return try TrainableAdapter(
-            shapes: shapes, rank: options.rank, scale: scale, copying: initial, name: path)
     }
 
     private func bundleOptions(
@@ -231,13 +222,6 @@ public struct FineTuning: Sendable {
         }
         options.training = training
         return options
-    }
-}
-
-extension TrainableAdapter {
-    /// The factors by layer.
-    fileprivate var deltas: [ModulePath: LowRankDelta] {
-        Dictionary(uniqueKeysWithValues: modules.map { ($0.path, $0.delta) })
     }
 }
 

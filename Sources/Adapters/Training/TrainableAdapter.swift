@@ -72,9 +72,11 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
     /// What multiplies B A.
     public let scale: Float
     private let indices: [ModulePath: Int]
+    /// What the model sees where that is more than the factors: the start is taken off.
+    private var differences: [StartDifference]?
 
     /// Zero factors for the layers of `shapes`, in whatever order they come.
-    private init(shapes: [Shape], rank: Int, scale: Float) {
+    public init(shapes: [Shape], rank: Int, scale: Float) {
         precondition(rank > 0 && !shapes.isEmpty, "rank \(rank), \(shapes.count) layers")
         let order = Dictionary(
             uniqueKeysWithValues: LinearModule.allCases.enumerated().map { ($1, $0) })
@@ -97,19 +99,10 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
         self.scale = scale
     }
 
-    /// A start as PEFT makes it: A uniform in ±1/√in (Kaiming's with a = √5), B zero, so that the model
-    /// begins as the base.
-    ///
-    /// The numbers depend on `seed` and on the layers, not on threads or machine.
+    /// PEFT's default start: A uniform in ±1/√in, B zero.
     public convenience init(shapes: [Shape], rank: Int, scale: Float, seed: UInt64) {
         self.init(shapes: shapes, rank: rank, scale: scale)
-        var generator = SeededGenerator(seed: seed)
-        for module in modules {
-            let bound = 1 / Double(module.inputSize).squareRoot()
-            for index in 0..<module.delta.a.count {
-                module.delta.a[index] = Float((2 * generator.uniform() - 1) * bound)
-            }
-        }
+        startUniformly(seed: seed)
     }
 
     /// A start from another adapter's factors, which are copied.
@@ -148,14 +141,41 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
         }
     }
 
-    /// The factors of the layer at `path`.
+    /// The term of the layer at `path`, as a model and a file have it.
     public func delta(at path: ModulePath) -> LowRankDelta? {
-        indices[path].map { modules[$0].delta }
+        indices[path].map { differences?[$0].delta ?? modules[$0].delta }
     }
 
-    /// The gradients of the layer at `path`.
+    /// Where a model adds the gradients of that term.
     public func gradient(at path: ModulePath) -> LowRankGradient? {
-        indices[path].map { modules[$0].gradient }
+        indices[path].map { differences?[$0].gradient ?? modules[$0].gradient }
+    }
+
+    /// The term of every layer.
+    public var deltas: [ModulePath: LowRankDelta] {
+        modules.reduce(into: [:]) { $0[$1.path] = delta(at: $1.path) }
+    }
+
+    /// The rank of these terms: twice that of the factors where the start is taken off.
+    public var modelRank: Int { differences == nil ? rank : 2 * rank }
+
+    /// From here on the model sees s (B A − B₀ A₀), A₀ and B₀ being the factors of now.
+    package func subtractStart() {
+        differences = modules.map { StartDifference(of: $0.delta) }
+    }
+
+    /// Brings what the model sees to where the factors are: after they changed, before a pass.
+    public func publish() {
+        guard let differences else { return }
+        for (module, difference) in zip(modules, differences) { difference.publish(module.delta) }
+    }
+
+    /// Brings the gradients that passes have added to the factors: after them, before a step.
+    public func collectGradients() {
+        guard let differences else { return }
+        for (module, difference) in zip(modules, differences) {
+            difference.collect(into: module.gradient)
+        }
     }
 
     /// How many numbers are trained.
@@ -175,6 +195,7 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
     /// Sets every gradient to zero.
     public func zeroGradients() {
         for parameter in parameters { parameter.gradient.elements.update(repeating: 0) }
+        differences?.forEach { $0.zeroGradients() }
     }
 
     /// The norm of all gradients together, summed in float64 and in the layers' order.
@@ -210,17 +231,16 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
 extension TrainableAdapter.Shape {
     /// The widths of `targets` in every block of `model`.
     public static func shapes(
-        of targets: [LinearModule], in model: LlamaModel
+        of targets: [LinearModule], in model: ModelConfiguration
     )
         -> [TrainableAdapter.Shape]
     {
-        (0..<model.configuration.layerCount).flatMap { layer in
-            targets.compactMap { module in
-                let path = ModulePath(layer: layer, module: module)
-                return model.weight(at: path).map {
-                    TrainableAdapter.Shape(
-                        path: path, inputSize: $0.columns, outputSize: $0.rows)
-                }
+        (0..<model.layerCount).flatMap { layer in
+            targets.map { module in
+                let (outputs, inputs) = module.shape(in: model)
+                return TrainableAdapter.Shape(
+                    path: ModulePath(layer: layer, module: module), inputSize: inputs,
+                    outputSize: outputs)
             }
         }
     }

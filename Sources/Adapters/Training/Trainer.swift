@@ -141,6 +141,7 @@ public struct Trainer {
                 lossSum += part.loss
                 seen += part.targets
             }
+            adapter.collectGradients()
             let loss = lossSum / Double(targets)
             let norm = adapter.gradientNorm()
             let sentinel = Sentinel(
@@ -162,6 +163,7 @@ public struct Trainer {
                 after = method.afterStep(
                     step, adapter: adapter, optimizer: optimizer, compute: compute)
             }
+            adapter.publish()
 
             try sentinel.requireFiniteFactors(of: adapter)
 

@@ -84,15 +84,24 @@ public final class TrainingPass: LossAndGradients {
         return (sum, targets.count)
     }
 
+    /// Runs `rows` through the base alone and shows `observer` what its linear layers read.
+    ///
+    /// - Throws: as `accumulate` does.
+    public func observeInputs(
+        _ rows: [TrainingRow], observer: @escaping InputObserver
+    ) throws {
+        _ = try run(rows, adapter: nil, observer: observer)
+    }
+
     // Everything up to the final norm, whose result is left in the scratch's `normed`.
     private func run(
-        _ rows: [TrainingRow], adapter: any LowRankDeltas
+        _ rows: [TrainingRow], adapter: (any LowRankDeltas)?, observer: InputObserver? = nil
     ) throws -> (ForwardContext, [CrossEntropy.Target]) {
         let (batch, targets) = try layOut(rows)
         forwardScratch.prepare(batch, adapter: adapter, layers: model.blocks.count)
         var pass = ForwardContext(
             batch: batch, adapter: adapter, rotary: rotary, scratch: forwardScratch,
-            compute: compute)
+            compute: compute, observer: observer)
         model.embed(rows.flatMap(\.inputIDs), into: inputs[0].pointer, on: compute)
         for (layer, block) in model.blocks.enumerated() {
             pass.layer = layer

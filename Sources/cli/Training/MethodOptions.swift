@@ -18,6 +18,11 @@ struct MethodOptions: ParsableArguments {
         help: "Layers to adapt, separated by commas; default: all seven linear layers of a block.")
     var targetModules = LinearModule.allCases.map(\.rawValue).joined(separator: ",")
 
+    @Option(
+        name: .customLong("init"),
+        help: "How factors begin: default, gaussian, orthogonal, pissa, loftq or eva.")
+    var initialization = Initialization.kaiming
+
     @Option(help: "Start from this PEFT folder or bundle instead of at random.")
     var initAdapter: String?
 
@@ -35,6 +40,9 @@ struct MethodOptions: ParsableArguments {
         guard alpha.map({ $0 > 0 && $0.isFinite }) ?? true else {
             throw ValidationError("--alpha: expected more than 0.")
         }
+        guard initAdapter == nil || initialization == .kaiming else {
+            throw ValidationError("Give --init or --init-adapter, not both.")
+        }
         _ = try modules()
     }
 
@@ -42,6 +50,7 @@ struct MethodOptions: ParsableArguments {
         options.rank = rank
         options.alpha = alpha
         options.targetModules = try modules()
+        options.initialization = initialization
         options.initialAdapter = initAdapter
         options.training.method = method
         options.training.refactoringWarmup = refloraWarmup
@@ -61,3 +70,4 @@ struct MethodOptions: ParsableArguments {
 }
 
 extension MethodName: ExpressibleByArgument {}
+extension Initialization: ExpressibleByArgument {}

@@ -25,7 +25,7 @@ struct GoldenRunTests {
         golden.adapter(
             method,
             shapes: TrainableAdapter.Shape.shapes(
-                of: LinearModule.allCases, in: model))
+                of: LinearModule.allCases, in: model.configuration))
     }
 
     @Test(arguments: MethodName.allCases)

@@ -73,6 +73,34 @@ struct Matrix: Equatable {
         return result
     }
 
+    /// The largest eigenvalues of a symmetric matrix, descending, and their vectors as rows: Jacobi's
+    /// rotations.
+    func largestEigenvectors(_ count: Int) -> (values: [Double], vectors: Matrix) {
+        var (m, v) = (self, Matrix.identity(rows))
+        for _ in 0..<30 {
+            for p in 0..<rows {
+                for q in p + 1..<max(rows, p + 1) where abs(m[p, q]) > 1e-300 {
+                    let theta = (m[q, q] - m[p, p]) / (2 * m[p, q])
+                    let t = (theta < 0 ? -1 : 1) / (abs(theta) + (theta * theta + 1).squareRoot())
+                    let c = 1 / (t * t + 1).squareRoot()
+                    let s = t * c
+                    for k in 0..<rows {
+                        (m[k, p], m[k, q]) = (c * m[k, p] - s * m[k, q], s * m[k, p] + c * m[k, q])
+                    }
+                    for k in 0..<rows {
+                        (m[p, k], m[q, k]) = (c * m[p, k] - s * m[q, k], s * m[p, k] + c * m[q, k])
+                        (v[p, k], v[q, k]) = (c * v[p, k] - s * v[q, k], s * v[p, k] + c * v[q, k])
+                    }
+                }
+            }
+        }
+        let order = (0..<rows).sorted { m[$0, $0] > m[$1, $1] }.prefix(count)
+        return (
+            order.map { m[$0, $0] },
+            Matrix(count, rows, order.flatMap { row in (0..<rows).map { v[row, $0] } })
+        )
+    }
+
     static func identity(_ size: Int) -> Matrix {
         Matrix(size, size, (0..<size * size).map { $0 / size == $0 % size ? 1 : 0 })
     }

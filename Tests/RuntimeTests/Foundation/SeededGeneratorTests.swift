@@ -18,6 +18,18 @@ import Testing
         #expect(generator == other)
     }
 
+    @Test func `normal numbers have mean 0, variance 1 and normal tails`() {
+        var generator = SeededGenerator(seed: 1)
+        let values = (0..<40_000).map { _ in generator.normal() }
+        let mean = values.reduce(0, +) / 40_000
+        let variance = values.reduce(0) { $0 + $1 * $1 } / 40_000
+        let tail = values.count { $0.magnitude > 2 }
+        // Within four standard errors: 1/√n of the mean, √2/√n of the variance, 42 of the 1,820 beyond 2.
+        #expect(mean.magnitude < 0.02)
+        #expect((variance - 1).magnitude < 0.0283)
+        #expect((tail - 1820).magnitude < 168)
+    }
+
     @Test func `integers are in range and shuffles are permutations`() {
         var generator = SeededGenerator(seed: 1)
         var counts = [Int](repeating: 0, count: 7)

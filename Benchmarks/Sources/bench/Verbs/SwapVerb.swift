@@ -13,7 +13,9 @@ func measureSwap(_ path: String, in folder: String) throws -> Row {
         Buffer((0..<count).map { _ in Float(random.uniform() - 0.5) / 16 })
     }
     var deltas: [ModulePath: LowRankDelta] = [:]
-    for shape in TrainableAdapter.Shape.shapes(of: LinearModule.allCases, in: model.model) {
+    for shape in TrainableAdapter.Shape.shapes(
+        of: LinearModule.allCases, in: model.model.configuration)
+    {
         deltas[shape.path] = LowRankDelta(
             a: factor(rank * shape.inputSize), b: factor(shape.outputSize * rank), rank: rank,
             scale: 2)

@@ -21,7 +21,8 @@ func measureTraining(_ checkpoint: any Checkpoint) throws -> [Row] {
         options.batchSize = 4
         options.refactoringWarmup = 1
         let adapter = TrainableAdapter(
-            shapes: TrainableAdapter.Shape.shapes(of: LinearModule.allCases, in: model), rank: 16,
+            shapes: TrainableAdapter.Shape.shapes(
+                of: LinearModule.allCases, in: model.configuration), rank: 16,
             scale: 2, seed: 0)
         let pass = TrainingPass(
             model: model, compute: compute, maximumTokens: 4 * 256, recomputesBlocks: recomputes)

@@ -56,6 +56,7 @@ extension TrainingState {
             }
         }
         optimizer.resume(stepCount: stepCount)
+        adapter.publish()
     }
 }
 

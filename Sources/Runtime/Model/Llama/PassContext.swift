@@ -9,12 +9,15 @@ struct ForwardContext {
     let compute: Compute
     /// The block's index, for its adapter's terms and its cache.
     var layer = 0
+    /// Told of what linear layers read, if someone wants to know.
+    var observer: InputObserver?
 
     /// y (+)= W x and the adapter's term, if it has one here.
     func apply(
         _ linear: Linear, _ module: LinearModule, to x: UnsafePointer<Float>,
         into y: UnsafeMutablePointer<Float>, accumulate: Bool = false
     ) {
+        observer?([path(module)], x, batch.count, linear.weight.columns)
         linear.forward(
             x, count: batch.count, delta: delta(module), accumulate: accumulate, into: y,
             scratch: scratch.linear, on: compute)
@@ -25,13 +28,18 @@ struct ForwardContext {
         _ group: LinearGroup, _ modules: [LinearModule], to x: UnsafePointer<Float>,
         into y: (Int) -> UnsafeMutablePointer<Float>
     ) {
+        observer?(modules.map(path), x, batch.count, group.columns)
         group.forward(
             x, count: batch.count, delta: { delta(modules[$0]) }, into: y, scratch: scratch.linear,
             on: compute)
     }
 
     private func delta(_ module: LinearModule) -> LowRankDelta? {
-        adapter?.delta(at: ModulePath(layer: layer, module: module))
+        adapter?.delta(at: path(module))
+    }
+
+    private func path(_ module: LinearModule) -> ModulePath {
+        ModulePath(layer: layer, module: module)
     }
 }
 

@@ -134,6 +134,9 @@ package struct LinearGroup: Sendable {
     private let linears: [Linear]
     private let weights: [LinearWeight]
 
+    /// The width of the input.
+    package var columns: Int { weights[0].columns }
+
     /// Groups `linears`.
     package init(_ linears: [Linear]) {
         self.linears = linears

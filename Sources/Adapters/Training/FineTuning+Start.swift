@@ -1,0 +1,56 @@
+import LorikeetRuntime
+
+extension FineTuning {
+    /// The adapter to start from: the one given, or what `quantize` computed beside the base.
+    func initialAdapter(over model: LanguageModel) throws -> Adapter? {
+        var path = options.initialAdapter
+        if options.initialization == .loftq {
+            let folder = model.checkpoint.path + "/" + LoftQ.folderName
+            guard Adapters.isAdapter(folder) else {
+                throw LorikeetError(
+                    .notFound, folder, "--init loftq needs what quantization lost, which is not there",
+                    advice: "Quantize the float checkpoint with --loftq-rank.")
+            }
+            path = folder
+        }
+        // B = 0 is the usual start: as an adapter it changes nothing, and that is fine here.
+        return try path.map { try Adapters.load($0, over: model, allowNoEffect: true) }
+    }
+
+    /// The factors at the beginning of a run.
+    ///
+    /// - Parameters:
+    ///   - model: the base.
+    ///   - rows: what is trained on; EVA looks at it.
+    ///   - initial: the adapter to start from, if there is one.
+    ///   - note: told in a line what a start looked at.
+    func start(
+        over model: LanguageModel, rows: any TrainingRows, from initial: Adapter?,
+        note: (String) -> Void
+    ) throws -> TrainableAdapter {
+        let shapes = TrainableAdapter.Shape.shapes(
+            of: options.targetModules, in: model.model.configuration)
+        let scale = options.training.method.scale(rank: options.rank, alpha: alpha)
+        if let initial {
+            return try TrainableAdapter(
+                shapes: shapes, rank: options.rank, scale: scale, copying: initial,
+                name: options.initialAdapter ?? initial.name)
+        }
+        let adapter = TrainableAdapter(shapes: shapes, rank: options.rank, scale: scale)
+        let seed = options.training.seed
+        switch options.initialization {
+        case .kaiming: adapter.startUniformly(seed: seed)
+        case .gaussian: adapter.startNormally(seed: seed)
+        case .orthogonal: try adapter.startOrthogonally(seed: seed)
+        case .pissa:
+            try adapter.startFromPrincipalComponents(
+                of: model.model, seed: seed, compute: model.compute)
+        case .eva:
+            let tokens = try adapter.startFromInputs(
+                of: rows, seed: seed, model: model.model, compute: model.compute)
+            note("A begins as the inputs' principal directions on \(tokens) tokens of the data")
+        case .loftq: preconditionFailure("LoftQ's start is an adapter")
+        }
+        return adapter
+    }
+}
