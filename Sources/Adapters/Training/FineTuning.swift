@@ -1,4 +1,5 @@
 import Foundation
+import LorikeetQuant
 public import LorikeetRuntime
 
 /// A fine-tuning run from a data file to an adapter's folder.
@@ -129,7 +130,8 @@ public struct FineTuning: Sendable {
                     checkpoint: checkpoints.place(of: run.steps))
             }
             try Adapters.writePeftFiles(
-                into: folder, configuration: configuration(model), deltas: adapter.deltas)
+                into: folder, configuration: configuration(model), deltas: adapter.deltas,
+                magnitudes: adapter.magnitudes)
             let bundle = "\(name).\(AdapterBundle.pathExtension)"
             let manifest = try AdapterBundle.pack(
                 folder, to: "\(folder)/\(bundle)", options: bundleOptions(name, model, run))
@@ -159,6 +161,7 @@ public struct FineTuning: Sendable {
             rank: options.rank, alpha: alpha,
             targetModules: .list(options.targetModules.map(\.rawValue)),
             usesRSLoRA: options.training.method == .rslora,
+            usesDoRA: options.training.method.trainsMagnitudes,
             baseModel: (model.checkpoint.path as NSString).lastPathComponent)
     }
 
@@ -167,12 +170,17 @@ public struct FineTuning: Sendable {
     ) throws -> TrainableAdapter {
         let shapes = TrainableAdapter.Shape.shapes(of: options.targetModules, in: model.model)
         let scale = options.training.method.scale(rank: options.rank, alpha: alpha)
+        let norms =
+            options.training.method.trainsMagnitudes
+            ? RowNorms(model.model, on: model.compute) : nil
         guard let initial, let path = options.initialAdapter else {
             return TrainableAdapter(
-                shapes: shapes, rank: options.rank, scale: scale, seed: options.training.seed)
+                shapes: shapes, rank: options.rank, scale: scale, seed: options.training.seed,
+                norms: norms)
         }
         return try TrainableAdapter(
-            shapes: shapes, rank: options.rank, scale: scale, copying: initial, name: path)
+            shapes: shapes, rank: options.rank, scale: scale, copying: initial, name: path,
+            norms: norms)
     }
 
     private func bundleOptions(
@@ -195,6 +203,14 @@ extension TrainableAdapter {
     /// The factors by layer.
     fileprivate var deltas: [ModulePath: LowRankDelta] {
         Dictionary(uniqueKeysWithValues: modules.map { ($0.path, $0.delta) })
+    }
+
+    /// The magnitudes by layer; none where the method has none.
+    fileprivate var magnitudes: [ModulePath: Buffer<Float>] {
+        Dictionary(
+            uniqueKeysWithValues: modules.compactMap { module in
+                module.magnitude.map { (module.path, $0.values) }
+            })
     }
 }
 

@@ -103,6 +103,7 @@ public struct Trainer {
         var order = RowOrder(count: rows.count, shuffledBy: options.shuffles ? options.seed : nil)
         let clock = ContinuousClock()
         let (start, secondsBefore) = (clock.now, state.summary.seconds)
+        method.prepare(adapter)
 
         for step in state.summary.steps..<totalSteps {
             let stepStart = clock.now
@@ -122,6 +123,7 @@ public struct Trainer {
                     micro, adapter: adapter, lossScale: 1 / Float(targets)
                 ).loss
             }
+            method.finishGradients(of: adapter)
             let loss = lossSum / Double(targets)
             let norm = adapter.gradientNorm()
             try requireFinite(loss, "loss", step: step)
@@ -140,6 +142,7 @@ public struct Trainer {
             refactoringTime += clock.measure {
                 after = method.afterStep(
                     step, adapter: adapter, optimizer: optimizer, compute: compute)
+                method.prepare(adapter)
             }
 
             let tokens = batch.reduce(0) { $0 + $1.inputIDs.count }
