@@ -81,7 +81,8 @@ extension AdapterConfiguration {
 
     private static let ownKeys: Set<String> = [
         "r", "lora_alpha", "target_modules", "exclude_modules", "rank_pattern", "alpha_pattern",
-        "use_rslora", "use_dora", "lora_dropout", "base_model_name_or_path", "task_type", "layers_to_transform",
+        "use_rslora", "use_dora", "lora_dropout", "base_model_name_or_path", "task_type",
+        "layers_to_transform",
         "layers_pattern",
     ]
 

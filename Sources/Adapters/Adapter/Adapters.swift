@@ -27,7 +27,8 @@ public enum Adapters {
     /// - Throws: `.notFound`, `.malformed`, `.unsupported`; `.mismatch` for an adapter of another base.
     public static func load(
         _ path: String, for model: ModelConfiguration, norms: RowNorms? = nil,
-        baseDigest: (() throws -> String)? = nil, name: String? = nil, allowOtherBase: Bool = false, allowNoEffect: Bool = false,
+        baseDigest: (() throws -> String)? = nil, name: String? = nil, allowOtherBase: Bool = false,
+        allowNoEffect: Bool = false,
         maximumBytes: Int = AdapterBundle.defaultMaximumBytes
     ) throws -> Adapter {
         let adapter: Adapter
@@ -83,7 +84,8 @@ public enum Adapters {
     ///   that the configuration gives them.
     public static func writePeftFolder(
         at path: String, configuration: AdapterConfiguration, deltas: [ModulePath: LowRankDelta],
-        magnitudes: [ModulePath: Buffer<Float>] = [:], type: FactorType = .fp32, readMe: String? = nil, replace: Bool = false
+        magnitudes: [ModulePath: Buffer<Float>] = [:], type: FactorType = .fp32,
+        readMe: String? = nil, replace: Bool = false
     ) throws {
         try AtomicOutput.folder(at: path, replace: replace) { folder in
             try writePeftFiles(

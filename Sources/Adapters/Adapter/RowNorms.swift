@@ -87,7 +87,9 @@ public final class RowNorms: Sendable {
                             let row = gram + k * r
                             for l in 0..<r { v[l] += factor * row[l] }
                         }
-                        let square = (0..<r).reduce(squares[i]) { $0 + v[$1] * Double(b[i * r + $1]) }
+                        let square = (0..<r).reduce(squares[i]) {
+                            $0 + v[$1] * Double(b[i * r + $1])
+                        }
                         norms[i] = Float(max(square, 0).squareRoot())
                     }
                 }

@@ -41,7 +41,8 @@ public struct Magnitude: Sendable {
     }
 
     /// Writes m / ‖W + s B A‖ [out]; a row that is zero, which has no direction, stays zero.
-    static func scale(_ values: Buffer<Float>, over norms: Buffer<Float>, into scale: Buffer<Float>) {
+    static func scale(_ values: Buffer<Float>, over norms: Buffer<Float>, into scale: Buffer<Float>)
+    {
         for i in 0..<scale.count { scale[i] = norms[i] > 0 ? values[i] / norms[i] : 0 }
     }
 }
