@@ -3,7 +3,7 @@ public import LorikeetRuntime
 import QuantKernels
 import Synchronization
 
-/// The norms of the rows of W + s B A over one base, of which no row is ever made:
+/// The norms of the rows of W + s B A over one base, of which no row is ever made.
 ///
 ///     ‖Wᵢ + s bᵢ A‖² = ‖Wᵢ‖² + 2 s (W Aᵀ)ᵢ · bᵢ + s² bᵢ (A Aᵀ) bᵢᵀ
 ///

@@ -1,6 +1,6 @@
 public import LorikeetQuant
 
-/// DoRA: a row's length is trained apart from its direction,
+/// DoRA: a row's length is trained apart from its direction.
 ///
 ///     y = m / ‖W + s B A‖ ⊙ (W x + s B A x)
 ///
