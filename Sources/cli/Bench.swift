@@ -51,7 +51,7 @@ struct Bench: ParsableCommand {
         let model = try LlamaModel(checkpoint: checkpoint, on: compute)
         let loading = start.duration(to: clock.now)
         let adapter = try Adapters.sum(
-            self.model.adapter, for: model.configuration, of: checkpoint)
+            self.model.adapter, over: model, of: checkpoint, on: compute)
         let loadedMemory = peakMemoryBytes()
         var options = SpeedTest.Options()
         options.prefill = prefill

@@ -37,7 +37,7 @@ struct Logits: ParsableCommand {
         let compute = self.model.compute(common, unlessGiven: .fp32)
         let model = try LlamaModel(checkpoint: checkpoint, on: compute)
         let adapter = try Adapters.sum(
-            self.model.adapter, for: model.configuration, of: checkpoint)
+            self.model.adapter, over: model, of: checkpoint, on: compute)
         let pass = InferencePass(model: model, compute: compute)
         let cache = pass.makeCache(capacity: max(ids.count, 1))
         let logits = try pass.forward(ids, cache: cache, adapter: adapter, logits: .all)

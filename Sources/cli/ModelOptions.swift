@@ -30,7 +30,7 @@ struct ModelOptions: ParsableArguments {
         switch adapters.count {
         case 0: return (model, nil)
         case 1: return (model, adapters[0])
-        default: return (model, DeltaSum(adapters))
+        default: return (model, try DeltaSum(adapters))
         }
     }
 }
@@ -38,7 +38,7 @@ struct ModelOptions: ParsableArguments {
 extension Adapter {
     /// What a person wants to know of an adapter that was just loaded.
     var line: String {
-        let method = manifest?.method ?? (configuration.usesRSLoRA ? "rslora" : "lora")
+        let method = manifest?.method ?? configuration.method
         return "\(method), rank \(configuration.rank), \(moduleCount) modules, "
             + "\(parameterCount) parameters"
     }

@@ -13,11 +13,14 @@ public final class TestAdapter: TrainableLowRankDeltas {
     public init(_ deltas: [ModulePath: LowRankDelta]) {
         self.deltas = deltas
         gradients = deltas.mapValues {
-            LowRankGradient(a: Buffer($0.a.count), b: Buffer($0.b.count))
+            LowRankGradient(
+                a: Buffer($0.a.count), b: Buffer($0.b.count),
+                outputScale: $0.outputScale.map { Buffer($0.count) })
         }
     }
 
-    /// Reads `NAME.lora_A.weight` and `NAME.lora_B.weight` of every layer that `file` has.
+    /// Reads `NAME.lora_A.weight`, `NAME.lora_B.weight` and, where there is one, `NAME.output_scale` of every
+    /// layer that `file` has.
     public convenience init(_ file: GoldenFile, scale: Float) {
         var deltas: [ModulePath: LowRankDelta] = [:]
         for name in file.names {
@@ -26,7 +29,9 @@ public final class TestAdapter: TrainableLowRankDeltas {
             else { continue }
             deltas[path] = LowRankDelta(
                 a: Buffer(file.floats(name)), b: Buffer(file.floats("\(path).lora_B.weight")),
-                rank: file.shape(name)[0], scale: scale)
+                rank: file.shape(name)[0], scale: scale,
+                outputScale: file.contains("\(path).output_scale")
+                    ? Buffer(file.floats("\(path).output_scale")) : nil)
         }
         self.init(deltas)
     }
@@ -42,6 +47,7 @@ public final class TestAdapter: TrainableLowRankDeltas {
         for gradient in gradients.values {
             gradient.a.elements.update(repeating: 0)
             gradient.b.elements.update(repeating: 0)
+            gradient.outputScale?.elements.update(repeating: 0)
         }
     }
 }

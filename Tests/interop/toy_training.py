@@ -35,16 +35,24 @@ def row(k):
     return tokens, labels
 
 
+def layer(w, factors, scale, x):
+    a, b = factors[:2]
+    y = w @ x + scale * (b @ (a @ x))
+    if len(factors) == 2:
+        return y
+    norm = (w.double() + scale * (b.double() @ a.double())).norm(dim=1).float().detach()
+    return factors[2] / norm * y
+
+
 def loss_sum(rows, factors, scale):
-    (a0, b0), (a1, b1) = factors
     total, count = 0, 0
     for tokens, labels in rows:
         for i in range(1, len(tokens)):
             if labels[i] == -100:
                 continue
             x = EMBEDDING[tokens[i - 1]]
-            h = torch.tanh(W0 @ x + scale * (b0 @ (a0 @ x)))
-            y = W1 @ h + scale * (b1 @ (a1 @ h))
+            h = torch.tanh(layer(W0, factors[0], scale, x))
+            y = layer(W1, factors[1], scale, h)
             total, count = total + 0.5 * ((y - TARGETS[labels[i]]) ** 2).sum(), count + 1
     return total, count
 
@@ -67,10 +75,13 @@ def train(method):
         (matrix(RANK, INPUT, 5, 0.3).requires_grad_(), torch.zeros(HIDDEN, RANK, requires_grad=True)),
         (matrix(RANK, HIDDEN, 6, 0.3).requires_grad_(), torch.zeros(OUTPUT, RANK, requires_grad=True)),
     ]
+    if method == "dora":
+        norms = [w.double().norm(dim=1).float().requires_grad_() for w in (W0, W1)]
+        factors = [(*pair, norm) for pair, norm in zip(factors, norms)]
     parameters = [p for pair in factors for p in pair]
     ratio = 16 if method == "loraplus" else 1
     optimizer = torch.optim.AdamW(
-        [{"params": [f[0] for f in factors], "lr": RATE}, {"params": [f[1] for f in factors], "lr": RATE * ratio}],
+        [{"params": [p for f in factors for p in f[:1] + f[2:]], "lr": RATE}, {"params": [f[1] for f in factors], "lr": RATE * ratio}],
         weight_decay=DECAY, foreach=False)
     from transformers import get_cosine_schedule_with_warmup
     schedule = get_cosine_schedule_with_warmup(optimizer, WARMUP, STEPS)
@@ -117,5 +128,5 @@ def schedules():
     return result
 
 
-runs = {m: train(m) for m in ("lora", "rslora", "loraplus", "reflora", "reflora-s")}
+runs = {m: train(m) for m in ("lora", "rslora", "loraplus", "dora", "reflora", "reflora-s")}
 print(json.dumps({"runs": runs, "schedules": schedules()}))

@@ -11,7 +11,7 @@ extension Adapter {
         }
         return [
             "name": .string(name),
-            "method": .string(manifest?.method ?? (configuration.usesRSLoRA ? "rslora" : "lora")),
+            "method": .string(manifest?.method ?? configuration.method),
             "rank": .int(configuration.rank),
             "alpha": Int(exactly: configuration.alpha).map { .int($0) }
                 ?? .double(configuration.alpha),

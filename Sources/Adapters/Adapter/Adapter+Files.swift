@@ -14,15 +14,19 @@ extension Adapter {
         let place = files.source + "/" + AdapterFiles.configurationName
         let json = try files.configuration.withUnsafeBytes { try JSON(parsing: $0, source: place) }
         let configuration = try AdapterConfiguration(json: json, source: place)
-        let deltas = try Self.deltas(
+        let (deltas, magnitudes) = try Self.terms(
             files.factors, configuration, source: files.source, allowNoEffect: allowNoEffect)
-        self.init(name: name, configuration: configuration, deltas: deltas, manifest: manifest)
+        self.init(
+            name: name, configuration: configuration, deltas: deltas, magnitudes: magnitudes,
+            manifest: manifest)
     }
 
-    private static func deltas(
+    private static func terms(
         _ file: FactorFile, _ configuration: AdapterConfiguration, source: String,
         allowNoEffect: Bool
-    ) throws -> [ModulePath: LowRankDelta] {
+    ) throws -> (
+        deltas: [ModulePath: LowRankDelta], magnitudes: [ModulePath: Buffer<Float>]
+    ) {
         var factors: [ModulePath: [Factor: Tensor]] = [:]
         for tensor in file.tensors {
             guard let (path, factor) = Factor.parse(tensor.name) else {
@@ -43,7 +47,9 @@ extension Adapter {
         }
         let terms = try configuration.terms(at: Array(factors.keys), source: source)
         var deltas: [ModulePath: LowRankDelta] = [:]
-        var changes = false
+        var magnitudes: [ModulePath: Buffer<Float>] = [:]
+        // Whether magnitudes are the base's own norms, its weights alone can tell.
+        var changes = configuration.usesDoRA
         for path in factors.keys.inModelOrder() {
             guard let term = terms[path] else { continue }
             func matrix(_ factor: Factor) throws -> Tensor {
@@ -68,6 +74,9 @@ extension Adapter {
             changes =
                 changes || (a.elements.contains { $0 != 0 } && b.elements.contains { $0 != 0 })
             deltas[path] = LowRankDelta(a: a, b: b, rank: term.rank, scale: term.scale)
+            magnitudes[path] = try magnitude(
+                factors[path]?[.magnitude], of: path, outputs: b.count / term.rank, configuration,
+                source: source)
         }
         guard changes || allowNoEffect else {
             throw LorikeetError(
@@ -75,7 +84,26 @@ extension Adapter {
                 "the adapter changes nothing: at every module lora_A or lora_B is zero",
                 advice: "Train it before it is used.")
         }
-        return deltas
+        return (deltas, magnitudes)
+    }
+
+    private static func magnitude(
+        _ tensor: Tensor?, of path: ModulePath, outputs: Int, _ configuration: AdapterConfiguration,
+        source: String
+    ) throws -> Buffer<Float>? {
+        guard configuration.usesDoRA == (tensor != nil) else {
+            throw LorikeetError(
+                .mismatch, source,
+                "\(path) has \(tensor == nil ? "no" : "a") \(Factor.magnitude.rawValue)",
+                expected: tensor == nil ? "one, since use_dora is set" : "none without use_dora")
+        }
+        guard let tensor else { return nil }
+        guard tensor.shape == [outputs] else {
+            throw LorikeetError(
+                .mismatch, source, "the shape of \(tensor.name)", expected: "[\(outputs)]",
+                got: "\(tensor.shape)")
+        }
+        return try finite(tensor, source: source)
     }
 
     private static func finite(_ tensor: Tensor, source: String) throws -> Buffer<Float> {
@@ -130,20 +158,22 @@ extension Adapter {
     }
 }
 
-/// Which of the two factors a tensor is.
+/// Which part of a term a tensor is.
 private enum Factor: String {
     case a = "lora_A"
     case b = "lora_B"
+    case magnitude = "lora_magnitude_vector"
 
-    /// Reads `[base_model.model.]PATH.lora_A[.default].weight`.
+    /// Reads `[base_model.model.]PATH.lora_A[.default].weight`; a magnitude's `.weight` may be missing.
     static func parse(_ name: String) -> (ModulePath, Factor)? {
         var parts = name.split(separator: ".", omittingEmptySubsequences: false)
         if parts.starts(with: ["base_model", "model"]) { parts.removeFirst(2) }
-        guard parts.popLast() == "weight" else { return nil }
+        let isWeight = parts.last == "weight"
+        if isWeight { parts.removeLast() }
         if parts.last == "default" { parts.removeLast() }
-        guard let factor = parts.popLast().flatMap({ Factor(rawValue: String($0)) }) else {
-            return nil
-        }
+        guard let factor = parts.popLast().flatMap({ Factor(rawValue: String($0)) }),
+            isWeight || factor == .magnitude
+        else { return nil }
         let spelled = parts.joined(separator: ".")
         // Spelled back: "layers.01" and "layers.+1" are no names.
         guard let path = ModulePath(spelled), path.description == spelled else { return nil }

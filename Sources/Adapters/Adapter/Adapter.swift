@@ -1,5 +1,5 @@
 import Crypto
-import LorikeetQuant
+public import LorikeetQuant
 public import LorikeetRuntime
 
 /// A LoRA adapter in memory: the low-rank terms of some modules, never changed once made.
@@ -10,9 +10,11 @@ public final class Adapter: LowRankDeltas {
     public let name: String
     /// What its adapter_config.json says.
     public let configuration: AdapterConfiguration
-    /// The terms, fp32.
+    /// The terms, fp32; DoRA's output scales are there once the adapter is loaded over a base.
     public let deltas: [ModulePath: LowRankDelta]
-    /// SHA-256 of modules, scales and factors: the adapter's identity, whatever it is called or stored as.
+    /// DoRA's magnitudes, `lora_magnitude_vector` [out] of every module; none without DoRA.
+    public let magnitudes: [ModulePath: Buffer<Float>]
+    /// SHA-256 of modules, scales, factors and magnitudes: the adapter's identity, whatever it is called or stored as.
     public let digest: String
     /// The bundle's manifest, when it came from one.
     public let manifest: BundleManifest?
@@ -21,42 +23,83 @@ public final class Adapter: LowRankDeltas {
     public convenience init(
         name: String, configuration: AdapterConfiguration, deltas: [ModulePath: LowRankDelta]
     ) {
-        self.init(name: name, configuration: configuration, deltas: deltas, manifest: nil)
+        self.init(
+            name: name, configuration: configuration, deltas: deltas, magnitudes: [:],
+            manifest: nil)
     }
 
     init(
         name: String, configuration: AdapterConfiguration, deltas: [ModulePath: LowRankDelta],
-        manifest: BundleManifest?
+        magnitudes: [ModulePath: Buffer<Float>], manifest: BundleManifest?, digest: String? = nil
     ) {
         self.name = name
         self.configuration = configuration
         self.deltas = deltas
+        self.magnitudes = magnitudes
         self.manifest = manifest
-        digest = Self.digest(of: deltas)
+        self.digest = digest ?? Self.digest(of: deltas, magnitudes)
     }
 
     /// The term at `path`, or nil where the adapter leaves the module alone.
-    public func delta(at path: ModulePath) -> LowRankDelta? { deltas[path] }
+    ///
+    /// A DoRA adapter that was only inspected has none: it lacks the norms of a base.
+    public func delta(at path: ModulePath) -> LowRankDelta? {
+        let delta = deltas[path]
+        precondition(
+            delta == nil || magnitudes.isEmpty || delta?.outputScale != nil,
+            "the DoRA adapter \(name) was not loaded over a base")
+        return delta
+    }
+
+    /// The DoRA adapter with what its outputs are multiplied by over the base of `norms`,
+    /// m / ‖W + s B A‖.
+    func prepared(with norms: RowNorms) -> Adapter {
+        let prepared = deltas.map { path, delta in
+            guard let magnitude = magnitudes[path] else { return (path, delta) }
+            let outputScale = Buffer<Float>(magnitude.count)
+            norms.compute(delta, at: path, into: outputScale)
+            Magnitude.scale(magnitude, over: outputScale, into: outputScale)
+            return (
+                path,
+                LowRankDelta(
+                    a: delta.a, b: delta.b, rank: delta.rank, scale: delta.scale,
+                    outputScale: outputScale)
+            )
+        }
+        return Adapter(
+            name: name, configuration: configuration,
+            deltas: Dictionary(uniqueKeysWithValues: prepared), magnitudes: magnitudes,
+            manifest: manifest, digest: digest)
+    }
 
     /// How many modules have a term.
     public var moduleCount: Int { deltas.count }
 
-    /// Number of factor elements.
-    public var parameterCount: Int { deltas.values.reduce(0) { $0 + $1.a.count + $1.b.count } }
+    /// Number of factor elements and magnitudes.
+    public var parameterCount: Int {
+        deltas.values.reduce(0) { $0 + $1.a.count + $1.b.count }
+            + magnitudes.values.reduce(0) { $0 + $1.count }
+    }
 
     /// SHA-256 over each module in the model's order: a line of its name, rank, widths and scale's bits,
-    /// then A and B as little-endian fp32.
-    private static func digest(of deltas: [ModulePath: LowRankDelta]) -> String {
+    /// with ` magnitude` at its end for DoRA, then A, B and the magnitudes as little-endian fp32.
+    private static func digest(
+        of deltas: [ModulePath: LowRankDelta], _ magnitudes: [ModulePath: Buffer<Float>]
+    ) -> String {
         var hash = SHA256()
         hash.update(data: Array("lorikeet adapter 1\n".utf8))
         for path in deltas.keys.inModelOrder() {
             guard let delta = deltas[path] else { continue }
             let (inputs, outputs) = (delta.a.count / delta.rank, delta.b.count / delta.rank)
-            let line = "\(path) \(delta.rank) \(inputs) \(outputs) \(delta.scale.bitPattern)\n"
-            hash.update(data: Array(line.utf8))
+            let magnitude = magnitudes[path]
+            let line = "\(path) \(delta.rank) \(inputs) \(outputs) \(delta.scale.bitPattern)"
+            hash.update(data: Array((line + (magnitude == nil ? "\n" : " magnitude\n")).utf8))
             // Every machine that Swift runs on here is little-endian.
             hash.update(bufferPointer: UnsafeRawBufferPointer(delta.a.elements))
             hash.update(bufferPointer: UnsafeRawBufferPointer(delta.b.elements))
+            if let magnitude {
+                hash.update(bufferPointer: UnsafeRawBufferPointer(magnitude.elements))
+            }
         }
         return hash.finalize().hexadecimal
     }

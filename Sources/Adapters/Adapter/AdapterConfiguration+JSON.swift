@@ -8,7 +8,7 @@ extension AdapterConfiguration {
     ///   - json: the file's content.
     ///   - source: its path, for errors.
     /// - Throws: `.malformed` for a key of the wrong type or out of range, `.unsupported` for a setting
-    ///   that would need other mathematics (DoRA, a bias, modules saved whole, …).
+    ///   that would need other mathematics (a bias, modules saved whole, …).
     public init(json: JSON, source: String) throws {
         guard let object = json.object else {
             throw LorikeetError(.malformed, source, "not a JSON object")
@@ -31,6 +31,7 @@ extension AdapterConfiguration {
             alphaPattern[key] = try fields.alpha(value, "alpha_pattern \(String(reflecting: key))")
         }
         usesRSLoRA = try fields.value("use_rslora", "true or false", \.bool) ?? false
+        usesDoRA = try fields.value("use_dora", "true or false", \.bool) ?? false
         dropout = try fields.value("lora_dropout", "a number", \.double) ?? 0
         guard (0..<1).contains(dropout) else { throw fields.failure("lora_dropout", "0 ≤ p < 1") }
         baseModel = try fields.value("base_model_name_or_path", "a string", \.string)
@@ -61,6 +62,7 @@ extension AdapterConfiguration {
         fields["rank_pattern"] = .object(rankPattern.mapValues { .int($0) })
         fields["alpha_pattern"] = .object(alphaPattern.mapValues(Self.number))
         fields["use_rslora"] = .bool(usesRSLoRA)
+        fields["use_dora"] = .bool(usesDoRA)
         fields["lora_dropout"] = .double(dropout)
         fields["base_model_name_or_path"] = baseModel.map { .string($0) } ?? .null
         fields["task_type"] = taskType.map { .string($0) } ?? .null
@@ -79,7 +81,8 @@ extension AdapterConfiguration {
 
     private static let ownKeys: Set<String> = [
         "r", "lora_alpha", "target_modules", "exclude_modules", "rank_pattern", "alpha_pattern",
-        "use_rslora", "lora_dropout", "base_model_name_or_path", "task_type", "layers_to_transform",
+        "use_rslora", "use_dora", "lora_dropout", "base_model_name_or_path", "task_type",
+        "layers_to_transform",
         "layers_pattern",
     ]
 
@@ -165,7 +168,7 @@ private struct ConfigurationFields {
         }
     }
 
-    /// Refuses each setting that needs more than y += scale · B (A x) over the unchanged base.
+    /// Refuses each setting that needs more than low-rank terms over the unchanged base.
     func requireSupported() throws {
         let type = object["peft_type"]?.string
         guard type == "LORA" else {
@@ -213,10 +216,9 @@ private struct ConfigurationFields {
         }
     }
 
-    private static let knownSwitches: Set<String> = ["use_rslora"]
+    private static let knownSwitches: Set<String> = ["use_rslora", "use_dora"]
 
     private static let refusedWhenSet: KeyValuePairs<String, String> = [
-        "use_dora": "DoRA is not supported",
         "lora_bias": "a bias in lora_B is not supported",
         "modules_to_save": "modules saved whole are not supported",
         "layer_replication": "replicated layers are not supported",

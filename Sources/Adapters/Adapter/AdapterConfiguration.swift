@@ -30,6 +30,8 @@ public struct AdapterConfiguration: Sendable, Equatable {
     public var alphaPattern: OrderedDictionary<String, Double>
     /// use_rslora: the scale is alpha / √r instead of alpha / r (arXiv 2312.03732).
     public var usesRSLoRA: Bool
+    /// use_dora: each output is scaled to a trained magnitude (arXiv 2402.09353).
+    public var usesDoRA: Bool
     /// lora_dropout, in training only.
     public var dropout: Double
     /// What the file calls the base: base_model_name_or_path.
@@ -50,12 +52,14 @@ public struct AdapterConfiguration: Sendable, Equatable {
     public init(
         rank: Int, alpha: Double,
         targetModules: ModuleNames = .list(LinearModule.allCases.map(\.rawValue)),
-        usesRSLoRA: Bool = false, dropout: Double = 0, baseModel: String? = nil
+        usesRSLoRA: Bool = false, usesDoRA: Bool = false, dropout: Double = 0,
+        baseModel: String? = nil
     ) {
         self.rank = rank
         self.alpha = alpha
         self.targetModules = targetModules
         self.usesRSLoRA = usesRSLoRA
+        self.usesDoRA = usesDoRA
         self.dropout = dropout
         self.baseModel = baseModel
         excludedModules = nil
@@ -66,4 +70,7 @@ public struct AdapterConfiguration: Sendable, Equatable {
         layersPattern = []
         otherFields = [:]
     }
+
+    /// The method that the settings tell, for an adapter whose bundle does not name another.
+    public var method: String { usesDoRA ? "dora" : usesRSLoRA ? "rslora" : "lora" }
 }

@@ -49,8 +49,8 @@ struct AdapterFiles {
     ///
     /// - Throws: `.invalidArgument` when a factor is not finite in `type`.
     init(
-        configuration: AdapterConfiguration, deltas: [ModulePath: LowRankDelta], type: FactorType,
-        source: String
+        configuration: AdapterConfiguration, deltas: [ModulePath: LowRankDelta],
+        magnitudes: [ModulePath: Buffer<Float>], type: FactorType, source: String
     ) throws {
         var tensors: [(name: String, shape: [Int], values: Buffer<Float>)] = []
         for (path, delta) in deltas {
@@ -58,6 +58,11 @@ struct AdapterFiles {
             let (rank, a, b) = (delta.rank, delta.a, delta.b)
             tensors.append(("\(name).lora_A.weight", [rank, a.count / rank], a))
             tensors.append(("\(name).lora_B.weight", [b.count / rank, rank], b))
+        }
+        // PEFT leaves out the `.weight` here, as its first DoRA did.
+        for (path, values) in magnitudes {
+            tensors.append(
+                ("base_model.model.\(path).lora_magnitude_vector", [values.count], values))
         }
         tensors.sort { $0.name < $1.name }
         for tensor in tensors where !tensor.values.elements.allSatisfy({ type.rounds($0).isFinite })

@@ -1,3 +1,4 @@
+public import LorikeetQuant
 public import LorikeetRuntime
 
 extension Adapters {
@@ -8,27 +9,33 @@ extension Adapters {
         _ path: String, over model: LanguageModel, name: String? = nil, allowNoEffect: Bool = false
     ) throws -> Adapter {
         try load(
-            path, for: model.model.configuration, baseDigest: { try model.baseDigest() },
-            name: name, allowNoEffect: allowNoEffect)
+            path, for: model.model.configuration,
+            norms: RowNorms(model.model, on: model.compute),
+            baseDigest: { try model.baseDigest() }, name: name, allowNoEffect: allowNoEffect)
     }
 
     /// The adapters at `paths` over a base, their terms added up; nil for none.
     ///
-    /// - Throws: what `load(_:for:)` throws.
+    /// - Throws: what `load(_:for:)` and `DeltaSum` throw.
     public static func sum(
-        _ paths: [String], for model: ModelConfiguration, of checkpoint: some Checkpoint
+        _ paths: [String], over model: LlamaModel, of checkpoint: some Checkpoint,
+        on compute: Compute
     ) throws -> (any LowRankDeltas)? {
         let adapters = try paths.map { path in
-            try load(path, for: model, baseDigest: { try BaseDigest.of(checkpoint) })
+            try load(
+                path, for: model.configuration, norms: RowNorms(model, on: compute),
+                baseDigest: { try BaseDigest.of(checkpoint) })
         }
-        return adapters.count > 1 ? DeltaSum(adapters) : adapters.first
+        return adapters.count > 1 ? try DeltaSum(adapters) : adapters.first
     }
 }
 
 extension AdapterRegistry {
     /// An empty registry over `model`, which accepts bundles that were trained over it.
     public convenience init(_ model: LanguageModel) {
-        self.init(model: model.model.configuration) { try model.baseDigest() }
+        self.init(
+            model: model.model.configuration, norms: RowNorms(model.model, on: model.compute)
+        ) { try model.baseDigest() }
     }
 }
 

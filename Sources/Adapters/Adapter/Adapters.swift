@@ -1,4 +1,5 @@
 import Foundation
+public import LorikeetQuant
 public import LorikeetRuntime
 
 /// Reads adapters, from PEFT folders and bundles alike, and writes PEFT folders.
@@ -15,6 +16,7 @@ public enum Adapters {
     /// - Parameters:
     ///   - path: a PEFT folder or a bundle.
     ///   - model: the base's configuration: every factor must fit a module of it.
+    ///   - norms: the norms of the base's weights, which a DoRA adapter needs; nil refuses one.
     ///   - baseDigest: the base's digest, asked for only by a bundle that states its own; nil skips the
     ///     comparison. A PEFT folder states none.
     ///   - name: what to call it; nil for the bundle's or the folder's name.
@@ -24,8 +26,9 @@ public enum Adapters {
     /// - Returns: the adapter.
     /// - Throws: `.notFound`, `.malformed`, `.unsupported`; `.mismatch` for an adapter of another base.
     public static func load(
-        _ path: String, for model: ModelConfiguration, baseDigest: (() throws -> String)? = nil,
-        name: String? = nil, allowOtherBase: Bool = false, allowNoEffect: Bool = false,
+        _ path: String, for model: ModelConfiguration, norms: RowNorms? = nil,
+        baseDigest: (() throws -> String)? = nil, name: String? = nil, allowOtherBase: Bool = false,
+        allowNoEffect: Bool = false,
         maximumBytes: Int = AdapterBundle.defaultMaximumBytes
     ) throws -> Adapter {
         let adapter: Adapter
@@ -48,7 +51,13 @@ public enum Adapters {
             adapter = try archive.adapter(archive.adapterFiles(), name: name)
         }
         try adapter.check(against: model, source: path)
-        return adapter
+        guard adapter.configuration.usesDoRA else { return adapter }
+        guard let norms else {
+            throw LorikeetError(
+                .invalidArgument, path, "a DoRA adapter needs the weights of its base",
+                expected: "their norms", got: "a configuration alone")
+        }
+        return adapter.prepared(with: norms)
     }
 
     /// Reads the adapter at `path` without a base: all checks but those of its shapes.
@@ -67,6 +76,7 @@ public enum Adapters {
     ///   - path: the folder; it appears whole or not at all.
     ///   - configuration: what adapter_config.json says.
     ///   - deltas: the factors. Their scales are not written: the configuration tells them.
+    ///   - magnitudes: DoRA's.
     ///   - type: how the factors are stored.
     ///   - readMe: the text of README.md; nil for none.
     ///   - replace: whether an existing folder is replaced.
@@ -74,11 +84,13 @@ public enum Adapters {
     ///   that the configuration gives them.
     public static func writePeftFolder(
         at path: String, configuration: AdapterConfiguration, deltas: [ModulePath: LowRankDelta],
-        type: FactorType = .fp32, readMe: String? = nil, replace: Bool = false
+        magnitudes: [ModulePath: Buffer<Float>] = [:], type: FactorType = .fp32,
+        readMe: String? = nil, replace: Bool = false
     ) throws {
         try AtomicOutput.folder(at: path, replace: replace) { folder in
             try writePeftFiles(
-                into: folder, configuration: configuration, deltas: deltas, type: type)
+                into: folder, configuration: configuration, deltas: deltas, magnitudes: magnitudes,
+                type: type)
             if let readMe { try AtomicOutput.write(Array(readMe.utf8), to: folder + "/README.md") }
         }
     }
@@ -88,8 +100,15 @@ public enum Adapters {
     /// - Throws: as `writePeftFolder`.
     public static func writePeftFiles(
         into folder: String, configuration: AdapterConfiguration,
-        deltas: [ModulePath: LowRankDelta], type: FactorType = .fp32
+        deltas: [ModulePath: LowRankDelta], magnitudes: [ModulePath: Buffer<Float>] = [:],
+        type: FactorType = .fp32
     ) throws {
+        let expected = configuration.usesDoRA ? Set(deltas.keys) : []
+        guard Set(magnitudes.keys) == expected else {
+            throw LorikeetError(
+                .invalidArgument, folder, "the configuration does not describe the magnitudes",
+                expected: "\(expected.count) of them", got: "\(magnitudes.count)")
+        }
         for (path, term) in try configuration.terms(at: Array(deltas.keys), source: folder) {
             guard let delta = deltas[path], delta.rank == term.rank, delta.scale == term.scale
             else {
@@ -100,8 +119,10 @@ public enum Adapters {
                     got: "rank \(deltas[path]?.rank ?? 0), scale \(deltas[path]?.scale ?? 0)")
             }
         }
-        try AdapterFiles(configuration: configuration, deltas: deltas, type: type, source: folder)
-            .write(into: folder)
+        try AdapterFiles(
+            configuration: configuration, deltas: deltas, magnitudes: magnitudes, type: type,
+            source: folder
+        ).write(into: folder)
     }
 
     /// The files of the folder or bundle at `path`, and the bundle's manifest.

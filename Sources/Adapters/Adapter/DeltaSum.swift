@@ -9,7 +9,15 @@ public final class DeltaSum: LowRankDeltas {
     private let deltas: [ModulePath: LowRankDelta]
 
     /// The sum of `adapters`.
-    public init(_ adapters: [Adapter]) {
+    ///
+    /// - Throws: `.unsupported` for a DoRA adapter that is not the only one: it scales what the others would
+    ///   add to.
+    public init(_ adapters: [Adapter]) throws {
+        if adapters.count > 1, let adapter = adapters.first(where: \.configuration.usesDoRA) {
+            throw LorikeetError(
+                .unsupported, adapter.name, "a DoRA adapter cannot be added to another",
+                advice: "Use it alone.")
+        }
         let paths = Set(adapters.flatMap(\.deltas.keys))
         deltas = Dictionary(
             uniqueKeysWithValues: paths.map { path in

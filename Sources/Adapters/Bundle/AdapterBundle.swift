@@ -78,7 +78,7 @@ public enum AdapterBundle {
         options.name = options.name ?? adapter.name
         let files = try AdapterFiles(
             configuration: adapter.configuration, deltas: adapter.deltas,
-            type: options.type ?? .fp32, source: adapter.name)
+            magnitudes: adapter.magnitudes, type: options.type ?? .fp32, source: adapter.name)
         options.type = nil
         return try write(files, to: path, options: options)
     }
@@ -98,7 +98,7 @@ public enum AdapterBundle {
             bytes: files.configuration.count, sha256: Digest.sha256(files.configuration))
         let manifest = BundleManifest(
             name: name, digest: adapter.digest,
-            method: options.method ?? (adapter.configuration.usesRSLoRA ? "rslora" : "lora"),
+            method: options.method ?? adapter.configuration.method,
             rank: adapter.configuration.rank, alpha: adapter.configuration.alpha,
             modules: adapter.moduleCount, parameters: adapter.parameterCount,
             encoding: options.encoding,

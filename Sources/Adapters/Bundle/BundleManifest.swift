@@ -34,7 +34,7 @@ public struct BundleManifest: Sendable, Equatable {
     public var alpha: Double
     /// Number of modules with a term.
     public var modules: Int
-    /// Number of factor elements.
+    /// Number of factor elements, and of DoRA's magnitudes.
     public var parameters: Int
     /// How the factors are stored.
     public var encoding: Encoding

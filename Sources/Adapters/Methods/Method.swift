@@ -12,6 +12,12 @@ public protocol Method: Sendable {
         for adapter: TrainableAdapter, options: AdamW.Options
     )
         -> any Optimizer
+    /// Called before a run's first pass and after each step; brings up to date what passes need and
+    /// follows from the parameters.
+    func prepare(_ adapter: TrainableAdapter)
+    /// Called when a step's passes are done, before the gradients' norm is taken; makes them those of the
+    /// parameters, where passes give others.
+    func finishGradients(of adapter: TrainableAdapter)
     /// Called between clipping and the optimizer's step; may change the gradients.
     ///
     /// - Parameters:
@@ -45,6 +51,10 @@ extension Method {
     )
         -> any Optimizer
     { AdamW(adapter, options: options) }
+    /// Does nothing: passes need the factors alone.
+    public func prepare(_ adapter: TrainableAdapter) {}
+    /// Does nothing: passes give the factors' gradients.
+    public func finishGradients(of adapter: TrainableAdapter) {}
     /// Leaves the gradients alone.
     public func beforeStep(
         _ step: Int, adapter: TrainableAdapter, compute: Compute

@@ -14,6 +14,7 @@ import Synchronization
 /// ```
 public final class AdapterRegistry: Sendable {
     private let model: ModelConfiguration
+    private let norms: RowNorms?
     private let baseDigest: (@Sendable () throws -> String)?
     private let digest = Mutex<String?>(nil)
     private let adapters = Mutex<[String: Adapter]>([:])
@@ -22,10 +23,16 @@ public final class AdapterRegistry: Sendable {
     ///
     /// - Parameters:
     ///   - model: the base's configuration.
+    ///   - norms: the norms of its weights, for DoRA adapters; nil refuses these. What loads have in common
+    ///     is computed once, by the first.
     ///   - baseDigest: the base's digest, asked for once, by the first bundle that states its own; nil
     ///     accepts a bundle of any base that fits.
-    public init(model: ModelConfiguration, baseDigest: (@Sendable () throws -> String)? = nil) {
+    public init(
+        model: ModelConfiguration, norms: RowNorms? = nil,
+        baseDigest: (@Sendable () throws -> String)? = nil
+    ) {
         self.model = model
+        self.norms = norms
         self.baseDigest = baseDigest
     }
 
@@ -36,7 +43,8 @@ public final class AdapterRegistry: Sendable {
     @discardableResult
     public func load(name: String, path: String, allowOtherBase: Bool = false) throws -> Adapter {
         let adapter = try Adapters.load(
-            path, for: model, baseDigest: baseDigest == nil ? nil : { try self.knownDigest() },
+            path, for: model, norms: norms,
+            baseDigest: baseDigest == nil ? nil : { try self.knownDigest() },
             name: name, allowOtherBase: allowOtherBase)
         adapters.withLock { $0[name] = adapter }
         return adapter

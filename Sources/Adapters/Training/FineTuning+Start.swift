@@ -31,12 +31,21 @@ extension FineTuning {
         let shapes = TrainableAdapter.Shape.shapes(
             of: options.targetModules, in: model.model.configuration)
         let scale = options.training.method.scale(rank: options.rank, alpha: alpha)
+        let norms =
+            options.training.method.trainsMagnitudes
+            ? RowNorms(model.model, on: model.compute) : nil
         if let initial {
             return try TrainableAdapter(
                 shapes: shapes, rank: options.rank, scale: scale, copying: initial,
-                name: options.initialAdapter ?? initial.name)
+                name: options.initialAdapter ?? initial.name, norms: norms)
         }
-        let adapter = TrainableAdapter(shapes: shapes, rank: options.rank, scale: scale)
+        guard norms == nil || options.initialization != .pissa else {
+            throw LorikeetError(
+                .unsupported, "--init pissa", "a start that is taken off has no lengths of rows",
+                advice: "Give --method dora another --init.")
+        }
+        let adapter = TrainableAdapter(
+            shapes: shapes, rank: options.rank, scale: scale, norms: norms)
         let seed = options.training.seed
         switch options.initialization {
         case .kaiming: adapter.startUniformly(seed: seed)
@@ -51,6 +60,7 @@ extension FineTuning {
             note("A begins as the inputs' principal directions on \(tokens) tokens of the data")
         case .loftq: preconditionFailure("LoftQ's start is an adapter")
         }
+        adapter.startMagnitudes()
         return adapter
     }
 }

@@ -1,5 +1,4 @@
 import Foundation
-import LorikeetQuant
 public import LorikeetRuntime
 
 /// A fine-tuning run from a data file to an adapter's folder.
@@ -136,7 +135,7 @@ public struct FineTuning: Sendable {
             }
             try Adapters.writePeftFiles(
                 into: folder, configuration: configuration(model, rank: adapter.modelRank),
-                deltas: adapter.deltas)
+                deltas: adapter.deltas, magnitudes: adapter.magnitudes)
             let bundle = "\(name).\(AdapterBundle.pathExtension)"
             let manifest = try AdapterBundle.pack(
                 folder, to: "\(folder)/\(bundle)", options: bundleOptions(name, model, run))
@@ -200,6 +199,7 @@ public struct FineTuning: Sendable {
         return AdapterConfiguration(
             rank: rank, alpha: alpha * (usesRSLoRA ? growth.squareRoot() : growth),
             targetModules: .list(options.targetModules.map(\.rawValue)), usesRSLoRA: usesRSLoRA,
+            usesDoRA: options.training.method.trainsMagnitudes,
             baseModel: (model.checkpoint.path as NSString).lastPathComponent)
     }
 

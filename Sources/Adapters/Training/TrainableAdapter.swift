@@ -19,17 +19,25 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
         public let delta: LowRankDelta
         /// dA and dB.
         public let gradient: LowRankGradient
+        /// m and dm, where the method trains them.
+        public let magnitude: Magnitude?
 
-        /// What is trained: A, then B.
+        /// What is trained: A, then B, then m.
         public var parameters: [Parameter] {
             let rank = delta.rank
-            return [
+            let factors = [
                 Parameter(
                     name: "lora_A", shape: [rank, inputSize], values: delta.a,
                     gradient: gradient.a, learnsAsB: false),
                 Parameter(
                     name: "lora_B", shape: [outputSize, rank], values: delta.b,
                     gradient: gradient.b, learnsAsB: true),
+            ]
+            guard let magnitude else { return factors }
+            return factors + [
+                Parameter(
+                    name: "lora_magnitude_vector", shape: [outputSize], values: magnitude.values,
+                    gradient: magnitude.gradient, learnsAsB: false)
             ]
         }
     }
@@ -72,11 +80,13 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
     /// What multiplies B A.
     public let scale: Float
     private let indices: [ModulePath: Int]
+    private let norms: RowNorms?
     /// What the model sees where that is more than the factors: the start is taken off.
     private var differences: [StartDifference]?
 
-    /// Zero factors for the layers of `shapes`, in whatever order they come.
-    public init(shapes: [Shape], rank: Int, scale: Float) {
+    /// Zero factors for the layers of `shapes`, in whatever order they come, with magnitudes where there are
+    /// the base's `norms`.
+    public init(shapes: [Shape], rank: Int, scale: Float, norms: RowNorms? = nil) {
         precondition(rank > 0 && !shapes.isEmpty, "rank \(rank), \(shapes.count) layers")
         let order = Dictionary(
             uniqueKeysWithValues: LinearModule.allCases.enumerated().map { ($1, $0) })
@@ -87,22 +97,31 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
         }
         modules = sorted.enumerated().map { index, shape in
             let (aCount, bCount) = (rank * shape.inputSize, shape.outputSize * rank)
+            let magnitude = norms.map { _ in Magnitude(shape.outputSize) }
             return Module(
                 index: index, path: shape.path, inputSize: shape.inputSize,
                 outputSize: shape.outputSize,
                 delta: LowRankDelta(
-                    a: Buffer(aCount), b: Buffer(bCount), rank: rank, scale: scale),
-                gradient: LowRankGradient(a: Buffer(aCount), b: Buffer(bCount)))
+                    a: Buffer(aCount), b: Buffer(bCount), rank: rank, scale: scale,
+                    outputScale: magnitude.map { Buffer($0.values.count) }),
+                gradient: LowRankGradient(
+                    a: Buffer(aCount), b: Buffer(bCount), outputScale: magnitude?.gradient),
+                magnitude: magnitude)
         }
         indices = Dictionary(uniqueKeysWithValues: modules.map { ($0.path, $0.index) })
         self.rank = rank
         self.scale = scale
+        self.norms = norms
     }
 
-    /// PEFT's default start: A uniform in ±1/√in, B zero.
-    public convenience init(shapes: [Shape], rank: Int, scale: Float, seed: UInt64) {
-        self.init(shapes: shapes, rank: rank, scale: scale)
+    /// PEFT's default start: A uniform in ±1/√in, B zero; with the `norms` of a base there are magnitudes,
+    /// which start as these.
+    public convenience init(
+        shapes: [Shape], rank: Int, scale: Float, seed: UInt64, norms: RowNorms? = nil
+    ) {
+        self.init(shapes: shapes, rank: rank, scale: scale, norms: norms)
         startUniformly(seed: seed)
+        startMagnitudes()
     }
 
     /// A start from another adapter's factors, which are copied.
@@ -113,11 +132,15 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
     ///   - scale: what multiplies B A in this one.
     ///   - source: the other adapter.
     ///   - name: what errors call the other adapter.
-    /// - Throws: `.mismatch` where it lacks one of the layers, or has another rank or shape.
+    ///   - norms: the base's, for an adapter with magnitudes: they start as the other adapter leaves the
+    ///     rows' lengths.
+    /// - Throws: `.mismatch` where it lacks one of the layers, or has another rank or shape, or magnitudes
+    ///   when this one is to have none.
     public convenience init(
-        shapes: [Shape], rank: Int, scale: Float, copying source: any LowRankDeltas, name: String
+        shapes: [Shape], rank: Int, scale: Float, copying source: any LowRankDeltas, name: String,
+        norms: RowNorms? = nil
     ) throws {
-        self.init(shapes: shapes, rank: rank, scale: scale)
+        self.init(shapes: shapes, rank: rank, scale: scale, norms: norms)
         for module in modules {
             guard let delta = source.delta(at: module.path) else {
                 throw LorikeetError(
@@ -134,10 +157,41 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
                     got: "rank \(delta.rank), A \(delta.a.count), B \(delta.b.count)",
                     advice: "Pass its --rank, and the base it was trained on.")
             }
+            guard delta.outputScale == nil || norms != nil else {
+                throw LorikeetError(
+                    .mismatch, name, "it is a DoRA adapter, whose magnitudes would be lost",
+                    advice: "Train it with --method dora.")
+            }
+            if let magnitude = module.magnitude {
+                norms?.compute(delta, at: module.path, into: magnitude.values)
+                for (i, c) in (delta.outputScale?.array ?? []).enumerated() {
+                    magnitude.values[i] *= c
+                }
+            }
             withExtendedLifetime(delta) {
                 _ = expected.a.elements.update(from: delta.a.elements)
                 _ = expected.b.elements.update(from: delta.b.elements)
             }
+        }
+        refreshOutputScales()
+    }
+
+    /// Magnitudes begin as the lengths of the rows of W + s B A, so that they change nothing.
+    func startMagnitudes() {
+        for module in modules {
+            guard let magnitude = module.magnitude else { continue }
+            norms?.compute(module.delta, at: module.path, into: magnitude.values)
+        }
+        refreshOutputScales()
+    }
+
+    /// Recomputes what the outputs of layers with magnitudes are multiplied by, m / ‖W + s B A‖.
+    func refreshOutputScales() {
+        for module in modules {
+            guard let magnitude = module.magnitude, let outputScale = module.delta.outputScale
+            else { continue }
+            norms?.compute(module.delta, at: module.path, into: magnitude.norms)
+            Magnitude.scale(magnitude.values, over: magnitude.norms, into: outputScale)
         }
     }
 
@@ -154,6 +208,11 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
     /// The term of every layer.
     public var deltas: [ModulePath: LowRankDelta] {
         modules.reduce(into: [:]) { $0[$1.path] = delta(at: $1.path) }
+    }
+
+    /// The magnitudes by layer; none where the method has none.
+    public var magnitudes: [ModulePath: Buffer<Float>] {
+        modules.reduce(into: [:]) { $0[$1.path] = $1.magnitude?.values }
     }
 
     /// The rank of these terms: twice that of the factors where the start is taken off.

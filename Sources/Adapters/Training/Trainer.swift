@@ -122,6 +122,7 @@ public struct Trainer {
         var order = order
         let clock = ContinuousClock()
         let (start, secondsBefore) = (clock.now, state.summary.seconds)
+        method.prepare(adapter)
 
         while state.summary.steps < totalSteps, !hasStoppedImproving(state.summary) {
             let step = state.summary.steps
@@ -142,6 +143,7 @@ public struct Trainer {
                 seen += part.targets
             }
             adapter.collectGradients()
+            method.finishGradients(of: adapter)
             let loss = lossSum / Double(targets)
             let norm = adapter.gradientNorm()
             let sentinel = Sentinel(
@@ -162,8 +164,9 @@ public struct Trainer {
             refactoringTime += clock.measure {
                 after = method.afterStep(
                     step, adapter: adapter, optimizer: optimizer, compute: compute)
+                adapter.publish()
+                method.prepare(adapter)
             }
-            adapter.publish()
 
             try sentinel.requireFiniteFactors(of: adapter)
 

@@ -1,6 +1,6 @@
 public import LorikeetQuant
 
-/// The low-rank term of one linear layer: y += scale · B (A x), PEFT's convention.
+/// The low-rank term of one linear layer: y = c ⊙ (W x + scale · B (A x)), PEFT's convention.
 public struct LowRankDelta: Sendable {
     /// `lora_A` [rank, in].
     public let a: Buffer<Float>
@@ -10,14 +10,23 @@ public struct LowRankDelta: Sendable {
     public let rank: Int
     /// alpha / r, or alpha / √r for rsLoRA.
     public let scale: Float
+    /// c, what the layer's outputs are multiplied by [out]; nil for ones.
+    public let outputScale: Buffer<Float>?
 
     /// Creates a term; the factors' counts say the layer's width.
-    public init(a: Buffer<Float>, b: Buffer<Float>, rank: Int, scale: Float) {
+    public init(
+        a: Buffer<Float>, b: Buffer<Float>, rank: Int, scale: Float,
+        outputScale: Buffer<Float>? = nil
+    ) {
         precondition(rank > 0 && a.count % rank == 0 && b.count % rank == 0, "rank \(rank)")
+        precondition(
+            outputScale.map { $0.count == b.count / rank } ?? true,
+            "\(outputScale?.count ?? 0) output scales of \(b.count / rank) outputs")
         self.a = a
         self.b = b
         self.rank = rank
         self.scale = scale
+        self.outputScale = outputScale
     }
 }
 

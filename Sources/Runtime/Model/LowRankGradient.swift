@@ -8,11 +8,14 @@ public struct LowRankGradient: Sendable {
     public let a: Buffer<Float>
     /// d loss / d `lora_B` [out, rank].
     public let b: Buffer<Float>
+    /// d loss / d `outputScale` [out]; nil where there is none, or it does not learn.
+    public let outputScale: Buffer<Float>?
 
-    /// Wraps two buffers.
-    public init(a: Buffer<Float>, b: Buffer<Float>) {
+    /// Wraps the buffers.
+    public init(a: Buffer<Float>, b: Buffer<Float>, outputScale: Buffer<Float>? = nil) {
         self.a = a
         self.b = b
+        self.outputScale = outputScale
     }
 }
 

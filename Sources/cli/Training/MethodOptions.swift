@@ -5,7 +5,7 @@ import LorikeetRuntime
 
 /// Which layers are adapted, by which method, from which start.
 struct MethodOptions: ParsableArguments {
-    @Option(help: "lora, rslora, loraplus, reflora or reflora-s.")
+    @Option(help: "lora, rslora, loraplus, dora, reflora or reflora-s.")
     var method = MethodName.reflora
 
     @Option(help: "Rank of the factors.")

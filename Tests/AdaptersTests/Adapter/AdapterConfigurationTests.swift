@@ -52,7 +52,7 @@ struct AdapterConfigurationTests {
 
     @Test(
         arguments: [
-            ("use_dora", true), ("lora_bias", true), ("modules_to_save", ["lm_head"]),
+            ("lora_bias", true), ("modules_to_save", ["lm_head"]),
             ("layer_replication", [[0, 4]]), ("use_qalora", true), ("trainable_token_indices", [1]),
             ("alora_invocation_tokens", [5]), ("target_parameters", ["w"]),
             ("arrow_config", ["top_k": 3]),

@@ -150,7 +150,7 @@ struct AdaptersRefusalTests {
         "base_model.model.model.layers.-1.self_attn.q_proj.lora_A.weight",
         "base_model.model.model.layers.0.self_attn.q_proj.lora_C.weight",
         "base_model.model.model.layers.0.self_attn.q_proj.lora_A.bias",
-        "base_model.model.model.layers.0.self_attn.q_proj.lora_magnitude_vector",
+        "base_model.model.model.layers.0.self_attn.q_proj.lora_magnitude_vector.bias",
         "base_model.model.model.layers.0.self_attn.q_proj.lora_A.other.weight",
         "base_model.model.lm_head.lora_A.weight", "model.embed_tokens.lora_embedding_A", "x", "",
     ])

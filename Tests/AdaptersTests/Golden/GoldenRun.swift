@@ -68,10 +68,13 @@ struct GoldenRun {
     }
 
     /// The recorded start for the layers of `shapes`: its A by PEFT's names, and B zero.
-    func adapter(_ method: MethodName, shapes: [TrainableAdapter.Shape]) -> TrainableAdapter {
+    func adapter(
+        _ method: MethodName, shapes: [TrainableAdapter.Shape], norms: RowNorms
+    ) -> TrainableAdapter {
         let adapter = TrainableAdapter(
             shapes: shapes, rank: Self.rank,
-            scale: method.scale(rank: Self.rank, alpha: Self.alpha), seed: 0)
+            scale: method.scale(rank: Self.rank, alpha: Self.alpha), seed: 0,
+            norms: method.trainsMagnitudes ? norms : nil)
         for module in adapter.modules {
             let a = start.floats("base_model.model.\(module.path).lora_A.weight")
             _ = module.delta.a.elements.update(from: a)

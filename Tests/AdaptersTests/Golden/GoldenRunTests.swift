@@ -21,18 +21,21 @@ struct GoldenRunTests {
             model: model, compute: compute, maximumTokens: 4 * 64, recomputesBlocks: false)
     }
 
-    private func adapter(_ method: MethodName) -> TrainableAdapter {
+    private func adapter(
+        _ method: MethodName, over model: LlamaModel, on compute: Compute
+    ) -> TrainableAdapter {
         golden.adapter(
             method,
             shapes: TrainableAdapter.Shape.shapes(
-                of: LinearModule.allCases, in: model.configuration))
+                of: LinearModule.allCases, in: model.configuration),
+            norms: RowNorms(model, on: compute))
     }
 
     @Test(arguments: MethodName.allCases)
     func `losses are the recorded ones`(method: MethodName) throws {
         let record = try golden.record(method)
         let recorded = try #require(record["steps"]?.array)
-        let adapter = adapter(method)
+        let adapter = adapter(method, over: model, on: compute)
         var worst = (loss: 0.0, lossStep: 0, norm: 0.0, normStep: 0)
         let steps = try golden.run(method, model: pass, adapter: adapter, compute: compute) {
             step in
@@ -65,14 +68,14 @@ struct GoldenRunTests {
     }
 
     // What integer products change of a run: their gradients are within a hundredth of fp32's, in norm.
-    @Test(arguments: [MethodName.lora, .reflora])
+    @Test(arguments: [MethodName.lora, .reflora, .dora])
     func `in 16 bits a run ends where it does in fp32`(method: MethodName) throws {
         let compute = Compute(precision: .int16)
         let model = try LlamaModel(
             checkpoint: Checkpoints.open(#require(GoldenRun.base).path), on: compute)
         let pass = TrainingPass(
             model: model, compute: compute, maximumTokens: 4 * 64, recomputesBlocks: false)
-        let adapter = adapter(method)
+        let adapter = adapter(method, over: model, on: compute)
         let steps = try golden.run(method, model: pass, adapter: adapter, compute: compute) { _ in
             .proceed
         }
@@ -94,7 +97,7 @@ struct GoldenRunTests {
     @Test func `gradients and factors of LoRA's first steps are the recorded ones`() throws {
         let tensors = try GoldenFile(
             golden.folder.appendingPathComponent("train_lora_step_tensors.safetensors"))
-        let adapter = adapter(.lora)
+        let adapter = adapter(.lora, over: model, on: compute)
         var worst: [String: Double] = [:]
         func compare(_ buffer: Buffer<Float>, _ name: String, kind: String) {
             guard tensors.contains(name) else { return }

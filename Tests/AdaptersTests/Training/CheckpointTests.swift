@@ -29,7 +29,7 @@ import Testing
 
     private func state(_ trainer: Trainer) -> TrainingState {
         let scale = trainer.options.method.scale(rank: ToyModel.rank, alpha: 8)
-        return trainer.beginning(ToyModel.adapter(scale: scale))
+        return trainer.beginning(ToyModel.adapter(scale: scale, for: trainer.options.method))
     }
 
     private func open(

@@ -6,6 +6,8 @@ import LorikeetRuntime
 /// A model small enough to differentiate by hand, the same as in Tests/interop/toy_training.py.
 ///
 ///     x = E[token],  h = tanh((W₀ + s B₀ A₀) x),  y = (W₁ + s B₁ A₁) h,  loss = ½ ‖y − T[label]‖²
+///
+/// With output scales, each output of the two layers is multiplied by its own.
 struct ToyModel: LossAndGradients {
     static let (input, hidden, output, rank) = (12, 10, 9, 4)
     static let (vocabulary, rowCount) = (16, 10)
@@ -18,8 +20,8 @@ struct ToyModel: LossAndGradients {
 
     private let embedding = matrix(vocabulary, input, salt: 1, size: 1)
     private let targets = matrix(vocabulary, output, salt: 2, size: 1)
-    private let w0 = matrix(hidden, input, salt: 3, size: 0.3)
-    private let w1 = matrix(output, hidden, salt: 4, size: 0.3)
+    private static let w0 = matrix(hidden, input, salt: 3, size: 0.3)
+    private static let w1 = matrix(output, hidden, salt: 4, size: 0.3)
 
     /// Reproducible numbers without a generator that two languages must share; rounded to fp32.
     static func matrix(_ rows: Int, _ columns: Int, salt: Double, size: Double) -> Matrix {
@@ -40,14 +42,25 @@ struct ToyModel: LossAndGradients {
         return TrainingRow(inputIDs: tokens.map(Int32.init), labels: labels)
     }
 
-    /// The reference's start: its A, and B zero.
-    static func adapter(scale: Float) -> TrainableAdapter {
-        let adapter = TrainableAdapter(shapes: shapes, rank: rank, scale: scale, seed: 0)
+    /// The reference's start: its A, and B zero, and what else `method` trains.
+    static func adapter(scale: Float, for method: MethodName = .lora) -> TrainableAdapter {
+        let adapter = TrainableAdapter(
+            shapes: shapes, rank: rank, scale: scale, seed: 0,
+            norms: method.trainsMagnitudes ? norms : nil)
         for (module, salt) in zip(adapter.modules, [5.0, 6.0]) {
             let a = matrix(rank, module.inputSize, salt: salt, size: 0.3)
             _ = module.delta.a.elements.update(from: a.elements.map { Float($0) })
         }
         return adapter
+    }
+
+    private static var norms: RowNorms {
+        func weight(_ w: Matrix) -> LinearWeight {
+            let floats = Buffer(w.elements.map { Float($0) })
+            return .stored(WeightMatrix(floats: floats, rows: w.rows, columns: w.columns))
+        }
+        let weights = [first: weight(w0), second: weight(w1)]
+        return RowNorms(on: Compute(threads: 1, precision: .fp32)) { weights[$0] }
     }
 
     func accumulate(
@@ -60,8 +73,15 @@ struct ToyModel: LossAndGradients {
             else {
                 return
             }
-            // y = … + s B (A x):  dB = s dy (A x)ᵀ,  dA = s (Bᵀ dy) xᵀ
+            // y = c ⊙ z, z = … + s B (A x):  dB = s dz (A x)ᵀ,  dA = s (Bᵀ dz) xᵀ,  dc = dy ⊙ z
             let (a, b) = factors(delta)
+            if let dc = gradient.outputScale {
+                let z = sum(path == Self.first ? Self.w0 : Self.w1, delta) * x
+                for i in 0..<dc.count {
+                    dc[i] += Float(Double(lossScale) * dy.elements[i] * z.elements[i])
+                }
+            }
+            let dy = scales(delta) * dy
             let scale = Double(delta.scale) * Double(lossScale)
             let dB = scale * (dy * (a * x).transposed)
             let dA = scale * (b.transposed * dy * x.transposed)
@@ -85,17 +105,28 @@ struct ToyModel: LossAndGradients {
         )
     }
 
-    private func weight(_ w: Matrix, _ path: ModulePath, _ adapter: any LowRankDeltas) -> Matrix {
-        guard let delta = adapter.delta(at: path) else { return w }
+    /// W + s B A.
+    private func sum(_ w: Matrix, _ delta: LowRankDelta) -> Matrix {
         let (a, b) = factors(delta)
         return w - (-Double(delta.scale)) * (b * a)
+    }
+
+    /// The output scales as a diagonal matrix; ones where there are none.
+    private func scales(_ delta: LowRankDelta) -> Matrix {
+        delta.outputScale.map { .diagonal($0.array.map(Double.init)) }
+            ?? .identity(delta.b.count / delta.rank)
+    }
+
+    private func weight(_ w: Matrix, _ path: ModulePath, _ adapter: any LowRankDeltas) -> Matrix {
+        adapter.delta(at: path).map { scales($0) * sum(w, $0) } ?? w
     }
 
     private func pass(
         _ rows: [TrainingRow], _ adapter: any LowRankDeltas,
         backward: (ModulePath, _ x: Matrix, _ dy: Matrix) -> Void
     ) throws -> (loss: Double, targets: Int) {
-        let (first, second) = (weight(w0, Self.first, adapter), weight(w1, Self.second, adapter))
+        let first = weight(Self.w0, Self.first, adapter)
+        let second = weight(Self.w1, Self.second, adapter)
         var (loss, count) = (0.0, 0)
         for row in rows {
             for i in 1..<row.inputIDs.count where row.labels[i] != TrainingRow.masked {

@@ -90,6 +90,6 @@ import Testing
         #expect(MethodName.rslora.scale(rank: 16, alpha: 32) == 8)
         #expect(MethodName.reflora.scale(rank: 16, alpha: 32) == 2)
         #expect(MethodName(rawValue: "reflora-s") == .refloraS)
-        #expect(MethodName(rawValue: "dora") == nil)
+        #expect(MethodName(rawValue: "full") == nil)
     }
 }

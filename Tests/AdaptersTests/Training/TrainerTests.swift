@@ -36,7 +36,7 @@ import Testing
         adapter: TrainableAdapter, rows: [StepMetrics]
     ) {
         let adapter = ToyModel.adapter(
-            scale: options.method.scale(rank: ToyModel.rank, alpha: 8))
+            scale: options.method.scale(rank: ToyModel.rank, alpha: 8), for: options.method)
         var steps: [StepMetrics] = []
         try Trainer(rows, options: options).run(ToyModel(), adapter: adapter, compute: compute) {
             steps.append($0)
@@ -58,7 +58,8 @@ import Testing
         }
         #expect(steps.count == losses.count)
         let factors = try #require(reference["factors"]?.array)
-        let ours = adapter.modules.flatMap { [$0.delta.a, $0.delta.b] }
+        let ours = adapter.modules.flatMap { $0.parameters.map(\.values) }
+        #expect(ours.count == factors.count)
         for (mine, theirs) in zip(ours, factors) {
             let expected = Matrix(mine.count, 1, (theirs.array ?? []).compactMap(\.double))
             let got = Matrix(mine.count, 1, mine.array.map(Double.init))

@@ -288,6 +288,89 @@ private let tolerance = 1e-5
     }
 }
 
+@Suite struct `Linear layer with scaled outputs` {
+    @Test(arguments: InstructionSet.supported, [(1, 6, 5, 2), (5, 34, 17, 3)])
+    func `forward and backward agree with the equation`(
+        set: InstructionSet, shape: (Int, Int, Int, Int)
+    ) {
+        let (rows, columns, outputs, rank) = shape
+        let compute = Compute(threads: 2, instructionSet: set)
+        var random = SeededGenerator(seed: 8)
+        let weight = Buffer(random.floats(outputs * columns))
+        let (a, b) = (random.floats(rank * columns), random.floats(outputs * rank))
+        // A zero and a tiny one among scales of either sign: their gradients are like the others'.
+        var c = random.floats(outputs, scale: 2)
+        (c[0], c[1]) = (0, 1e-20)
+        let x = random.floats(rows * columns)
+        let w = random.floats(rows * outputs)
+        let scale: Float = 0.75
+        let stored = LinearWeight.stored(matrix(weight, rows: outputs, columns: columns))
+        let linear = Linear(weight: stored)
+        let delta = LowRankDelta(
+            a: Buffer(a), b: Buffer(b), rank: rank, scale: scale, outputScale: Buffer(c))
+        let scratch = LinearScratch(tokens: rows, on: compute)
+        scratch.reserve(delta)
+        let exact = { (x: [Double], a: [Double], b: [Double], c: [Double]) -> [Double] in
+            let base = Naive.product(x, weight.elements.map(Double.init), columns: columns)
+            let low = Naive.product(
+                Naive.product(x, a, columns: columns), b, columns: rank)
+            return zip(base, low).enumerated().map { i, terms in
+                c[i % outputs] * (terms.0 + Double(scale) * terms.1)
+            }
+        }
+        let (x64, a64, b64, c64) = (
+            x.map(Double.init), a.map(Double.init), b.map(Double.init), c.map(Double.init)
+        )
+        let y64 = exact(x64, a64, b64, c64)
+
+        // Overwritten; added to what is there, which is not scaled; beside a layer without scales.
+        let y = Buffer([Float](repeating: .nan, count: rows * outputs))
+        linear.forward(
+            x, count: rows, delta: delta, into: y.pointer, scratch: scratch, on: compute)
+        GradientCheck.expectClose(y.elements, y64, within: tolerance)
+        linear.forward(
+            x, count: rows, delta: delta, accumulate: true, into: y.pointer, scratch: scratch,
+            on: compute)
+        GradientCheck.expectClose(y.elements, y64.map { 2 * $0 }, within: tolerance, "added")
+        let plain = Buffer<Float>(rows * outputs)
+        LinearGroup([linear, Linear(weight: stored)]).forward(
+            x, count: rows, delta: { $0 == 0 ? delta : nil },
+            into: { $0 == 0 ? y.pointer : plain.pointer },
+            scratch: scratch, on: compute)
+        GradientCheck.expectClose(y.elements, y64, within: tolerance, "grouped")
+        let base = Naive.product(x64, weight.elements.map(Double.init), columns: columns)
+        GradientCheck.expectClose(plain.elements, base, within: tolerance, "beside")
+
+        let dx = Buffer([Float](repeating: .nan, count: x.count))
+        func ones(_ count: Int) -> Buffer<Float> { Buffer([Float](repeating: 1, count: count)) }
+        let gradient = LowRankGradient(
+            a: ones(a.count), b: ones(b.count), outputScale: ones(c.count))
+        linear.backward(
+            w, x: x, count: rows, delta: delta, gradient: gradient, into: dx.pointer,
+            accumulate: false, scratch: scratch, on: compute)
+        func differences(_ at: [Double], _ f: ([Double]) -> [Double]) -> [Double] {
+            GradientCheck.centralDifferences(at: at) { GradientCheck.weighted(f($0), by: w) }
+        }
+        let dx64 = differences(x64) { exact($0, a64, b64, c64) }
+        GradientCheck.expectClose(dx.elements, dx64, within: tolerance, "dx")
+        for (actual, expected, name) in [
+            (gradient.a, differences(a64) { exact(x64, $0, b64, c64) }, "dA"),
+            (gradient.b, differences(b64) { exact(x64, a64, $0, c64) }, "dB"),
+            (gradient.outputScale ?? ones(0), differences(c64) { exact(x64, a64, b64, $0) }, "dc"),
+        ] {
+            GradientCheck.expectClose(
+                actual.elements, expected.map { $0 + 1 }, within: tolerance, name)
+        }
+
+        // Factors that do not learn.
+        linear.backward(
+            w, x: x, count: rows, delta: delta, gradient: nil, into: dx.pointer, accumulate: true,
+            scratch: scratch, on: compute)
+        GradientCheck.expectClose(
+            dx.elements, dx64.map { 2 * $0 }, within: tolerance, "dx, accumulated")
+    }
+}
+
 @Suite struct `Chunked cross-entropy` {
     // Chunks of 1, of some, and of more positions than there are.
     @Test(arguments: InstructionSet.supported, [1, 3, 100])

@@ -69,7 +69,9 @@ import Testing
             let (outputs, inputs) = path.module.shape(in: model.configuration)
             deltas[path] = LowRankDelta(
                 a: Buffer(random.floats(8 * inputs, scale: 0.05)),
-                b: Buffer(random.floats(outputs * 8, scale: 0.01)), rank: 8, scale: 2)
+                b: Buffer(random.floats(outputs * 8, scale: 0.01)), rank: 8, scale: 2,
+                // The odd blocks' outputs are scaled, as DoRA's are.
+                outputScale: path.layer % 2 == 1 ? Buffer(random.floats(outputs)) : nil)
         }
         let adapter = TestAdapter(deltas)
         let pass = TrainingPass(
@@ -82,7 +84,9 @@ import Testing
             }, adapter: adapter, lossScale: 1)
         return [Float(loss)]
             + paths.flatMap { path in
-                adapter.gradient(at: path).map { $0.a.array + $0.b.array } ?? []
+                adapter.gradient(at: path).map {
+                    $0.a.array + $0.b.array + ($0.outputScale?.array ?? [])
+                } ?? []
             }
     }
 

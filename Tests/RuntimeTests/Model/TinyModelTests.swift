@@ -115,15 +115,15 @@ private func rows(_ golden: GoldenFile) -> [[Int32]] {
         }
     }
 
-    @Test(arguments: models, [true, false])
+    @Test(arguments: models + ["llama_rope3_gqa_tied_dora"], [true, false])
     func `loss and gradients are those of PEFT`(name: String, recomputes: Bool) throws {
         let golden = try GoldenFile(modelResource("tiny_lora/\(name).safetensors"))
         let adapter = TestAdapter(golden, scale: 6 / 4)
         #expect(adapter.deltas.count == 14)
         let rows = trainingRows(golden)
         let pass = TrainingPass(
-            model: try tinyModel(name), compute: Compute(threads: 2, precision: .fp32),
-            maximumTokens: 66,
+            model: try tinyModel(name.replacing("_dora", with: "")),
+            compute: Compute(threads: 2, precision: .fp32), maximumTokens: 66,
             recomputesBlocks: recomputes)
         let expected = Double(golden.floats("loss")[0])
         // The sum of 42 losses in fp32 there.
@@ -137,12 +137,16 @@ private func rows(_ golden: GoldenFile) -> [[Int32]] {
         }
         for (path, gradient) in adapter.gradients {
             // Relative to the largest element: fp32 on both sides, two blocks deep.
-            for (factor, actual) in [("A", gradient.a), ("B", gradient.b)] {
-                let expected = golden.doubles("grad/\(path).lora_\(factor).weight")
+            for (name, actual) in [
+                ("lora_A.weight", gradient.a), ("lora_B.weight", gradient.b),
+                ("output_scale", gradient.outputScale),
+            ] {
+                guard let actual else { continue }
+                let expected = golden.doubles("grad/\(path).\(name)")
                 let largest = expected.reduce(0) { max($0, abs($1)) }
                 GradientCheck.expectClose(
                     actual.elements.map { $0 / Float(largest) }, expected.map { $0 / largest },
-                    within: 1e-4, "\(path).lora_\(factor)")
+                    within: 1e-4, "\(path).\(name)")
             }
         }
     }

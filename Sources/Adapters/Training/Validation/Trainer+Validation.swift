@@ -57,6 +57,7 @@ extension Trainer {
         state.summary.adapterStep = state.summary.steps
         if let best = state.best, let record = state.summary.validation {
             best.restore()
+            state.adapter.publish()
             state.summary.adapterStep = record.bestStep
         }
         return state.summary

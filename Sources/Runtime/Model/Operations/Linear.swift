@@ -1,6 +1,6 @@
 package import LorikeetQuant
 
-/// A frozen linear layer that may carry a low-rank term: y = W x + s B (A x).
+/// A frozen linear layer that may carry a low-rank term: y = c ⊙ (W x + s B (A x)).
 package struct Linear: Sendable {
     /// W [out, in].
     package let weight: LinearWeight
@@ -13,7 +13,7 @@ package struct Linear: Sendable {
         weights = [weight]
     }
 
-    /// Y (+)= X Wᵀ + s U Bᵀ, U = X Aᵀ.
+    /// Y (+)= c ⊙ (X Wᵀ + s U Bᵀ), U = X Aᵀ.
     ///
     /// - x: [count, in]
     /// - y: [count, out]
@@ -23,11 +23,39 @@ package struct Linear: Sendable {
         _ x: UnsafePointer<Float>, count: Int, delta: LowRankDelta?, accumulate: Bool = false,
         into y: UnsafeMutablePointer<Float>, scratch: LinearScratch, on compute: Compute
     ) {
+        // c multiplies the layer's result, not what `y` holds.
+        let isApart = accumulate && delta?.outputScale != nil
+        let product = isApart ? scratch.product.pointer : y
         LinearWeight.multiply(
-            weights, x, count: count, accumulate: accumulate, using: scratch.activations,
-            on: compute
-        ) { _ in y }
-        if let delta { add(delta, to: y, x, count: count, scratch: scratch, on: compute) }
+            weights, x, count: count, accumulate: accumulate && !isApart,
+            using: scratch.activations, on: compute
+        ) { _ in product }
+        guard let delta else { return }
+        add(delta, to: product, x, count: count, scratch: scratch, on: compute)
+        if let c = delta.outputScale {
+            scale(product, by: c, count: count, into: y, accumulate: accumulate, on: compute)
+        }
+    }
+
+    /// Y (+)= c ⊙ Z.
+    ///
+    /// - z: [count, out]; may be `y`.
+    /// - c: [out]
+    fileprivate func scale(
+        _ z: UnsafePointer<Float>, by c: Buffer<Float>, count: Int,
+        into y: UnsafeMutablePointer<Float>, accumulate: Bool = false, on compute: Compute
+    ) {
+        let (O, c) = (weight.rows, c.pointer)
+        compute.pool.split(count) { _, begin, end in
+            for row in begin..<end {
+                let (z, y) = (z + row * O, y + row * O)
+                if accumulate {
+                    for o in 0..<O { y[o] += c[o] * z[o] }
+                } else {
+                    for o in 0..<O { y[o] = c[o] * z[o] }
+                }
+            }
+        }
     }
 
     /// Y += s U Bᵀ, U = X Aᵀ.
@@ -51,13 +79,14 @@ package struct Linear: Sendable {
         }
     }
 
-    /// dX (+)= dY W + s V A, dA += s' Vᵀ X, dB += s' dYᵀ U, with U = X Aᵀ and V = dY B.
+    /// dX (+)= dZ W + s V A, dA += s' Vᵀ X, dB += s' dZᵀ U, with U = X Aᵀ and V = dZ B.
     ///
-    /// s' is s: the loss's own scale is in dY already.
+    /// dZ = c ⊙ dY is the gradient of what c multiplies, and dc += Σ dY ⊙ Z over the rows. s' is s: the
+    /// loss's own scale is in dY already.
     ///
     /// - dy: [count, out]
     /// - x: the forward pass's input [count, in].
-    /// - gradient: where dA and dB are added, or nil for factors that do not learn.
+    /// - gradient: where dA, dB and dc are added, or nil for factors that do not learn.
     /// - dx: [count, in], or nil where nothing below learns.
     /// - accumulate: whether `dx` is added to, or overwritten.
     /// - scratch: room for U and V [count, rank].
@@ -66,6 +95,9 @@ package struct Linear: Sendable {
         gradient: LowRankGradient?, into dx: UnsafeMutablePointer<Float>?, accumulate: Bool,
         scratch: LinearScratch, on compute: Compute
     ) {
+        let dy = unscaled(
+            dy, x: x, count: count, delta: delta, gradient: gradient?.outputScale,
+            scratch: scratch, on: compute)
         if let dx {
             weight.multiplyBackward(
                 dy, count: count, into: dx, accumulate: accumulate, using: scratch.activations,
@@ -120,6 +152,35 @@ package struct Linear: Sendable {
         }
     }
 
+    /// dZ = c ⊙ dY, and dc += Σ dY ⊙ Z; dY itself where there is no c.
+    ///
+    /// Z = X Wᵀ + s U Bᵀ is computed again: Y is not kept everywhere, and Z = Y / c says nothing where c
+    /// is zero.
+    private func unscaled(
+        _ dy: UnsafePointer<Float>, x: UnsafePointer<Float>, count: Int, delta: LowRankDelta?,
+        gradient: Buffer<Float>?, scratch: LinearScratch, on compute: Compute
+    ) -> UnsafePointer<Float> {
+        guard let delta, let c = delta.outputScale else { return dy }
+        let (O, z) = (weight.rows, scratch.product.pointer)
+        if let gradient {
+            precondition(gradient.count == O, "a gradient of \(gradient.count) output scales")
+            LinearWeight.multiply(
+                weights, x, count: count, using: scratch.activations, on: compute
+            ) { _ in z }
+            add(delta, to: z, x, count: count, scratch: scratch, on: compute)
+            let dc = gradient.pointer
+            // Divided by outputs: a thread sums over all tokens, in their order.
+            compute.pool.split(O, by: 16) { _, begin, end in
+                for row in 0..<count {
+                    let (dy, z) = (dy + row * O, z + row * O)
+                    for o in begin..<end { dc[o] += dy[o] * z[o] }
+                }
+            }
+        }
+        scale(dy, by: c, count: count, into: z, on: compute)
+        return UnsafePointer(z)
+    }
+
     private func check(_ delta: LowRankDelta) {
         precondition(
             delta.a.count == delta.rank * weight.columns
@@ -157,13 +218,17 @@ package struct LinearGroup: Sendable {
             weights, x, count: count, using: scratch.activations, on: compute, into: output)
         for (i, linear) in linears.enumerated() {
             guard let delta = delta(i) else { continue }
-            linear.add(delta, to: output(i), x, count: count, scratch: scratch, on: compute)
+            let y = output(i)
+            linear.add(delta, to: y, x, count: count, scratch: scratch, on: compute)
+            if let c = delta.outputScale {
+                linear.scale(y, by: c, count: count, into: y, on: compute)
+            }
         }
     }
 }
 
-/// What linear layers work with: inputs in integers, and what lies between A and B, U = X Aᵀ and
-/// V = dY B, [tokens, rank] each.
+/// What linear layers work with: inputs in integers, what lies between A and B, U = X Aᵀ and V = dZ B,
+/// [tokens, rank] each, and the result that output scales multiply.
 package final class LinearScratch {
     /// Inputs, or gradients of outputs, in integers.
     let activations: Activations
@@ -173,6 +238,8 @@ package final class LinearScratch {
     fileprivate var v = Buffer<Float>(0)
     // dB's transpose [rank, out], in parts of the threads'
     fileprivate var gradient = Buffer<Float>(0)
+    // Z, then dZ [tokens, out]
+    fileprivate var product = Buffer<Float>(0)
 
     /// Creates scratch for batches of up to `tokens` rows.
     package init(tokens: Int, on compute: Compute) {
@@ -183,6 +250,9 @@ package final class LinearScratch {
     /// Makes room for the term `delta`; allocates only when a larger one than before comes.
     package func reserve(_ delta: LowRankDelta) {
         if delta.b.count > gradient.count { gradient = Buffer(delta.b.count) }
+        if let c = delta.outputScale, tokens * c.count > product.count {
+            product = Buffer(uninitialized: tokens * c.count)
+        }
         guard delta.rank > rank else { return }
         rank = delta.rank
         u = Buffer(tokens * rank)
