@@ -12,6 +12,10 @@ public protocol Method: Sendable {
         for adapter: TrainableAdapter, options: AdamW.Options
     )
         -> any Optimizer
+    /// Bytes of what `makeOptimizer` makes for layers of these shapes.
+    func optimizerMemory(for shapes: [TrainableAdapter.Shape], rank: Int) -> Int
+    /// Bytes of what `beforeStep` and `afterStep` work with.
+    func scratchMemory(rank: Int, threads: Int) -> Int
     /// Called between clipping and the optimizer's step; may change the gradients.
     ///
     /// - Parameters:
@@ -45,6 +49,12 @@ extension Method {
     )
         -> any Optimizer
     { AdamW(adapter, options: options) }
+    /// AdamW's.
+    public func optimizerMemory(for shapes: [TrainableAdapter.Shape], rank: Int) -> Int {
+        AdamW.memory(shapes, rank: rank)
+    }
+    /// None.
+    public func scratchMemory(rank: Int, threads: Int) -> Int { 0 }
     /// Leaves the gradients alone.
     public func beforeStep(
         _ step: Int, adapter: TrainableAdapter, compute: Compute

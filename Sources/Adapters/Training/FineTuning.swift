@@ -22,6 +22,11 @@ public struct FineTuning: Sendable {
         public var maximumLength = 512
         /// Whether blocks are run forward again for their gradient instead of keeping activations.
         public var recomputesBlocks = false
+        /// Positions of which there are logits at once; nil for as many as keep these under 16 MiB.
+        public var lossChunk: Int?
+        /// The most memory that a run may plan for, in bytes: where it would plan for more, it goes in
+        /// smaller passes, as `fitted` says. nil for no limit.
+        public var maximumMemory: Int?
         /// A PEFT folder or bundle to start from; nil for a random start.
         public var initialAdapter: String?
         /// When the run is saved, to be taken up should it be cut short; nil for never.
@@ -45,6 +50,10 @@ public struct FineTuning: Sendable {
         public var bundle: String
         /// The bundle's size.
         public var bundleBytes: Int
+        /// The peak of memory that was planned for, in bytes.
+        public var predictedPeakMemoryBytes: Int
+        /// The process's peak of memory so far, in bytes.
+        public var peakMemoryBytes: Int
         /// What a user should know: rows cut or skipped.
         public var notes: [String]
     }
@@ -76,11 +85,12 @@ public struct FineTuning: Sendable {
     ///   - data: a JSONL file, as `TrainingData` reads it.
     ///   - output: the folder to write.
     ///   - replace: whether an existing `output` is replaced.
-    ///   - note: told in a line of damaged checkpoints, and where the run goes on.
+    ///   - note: told in a line of damaged checkpoints, where the run goes on, how it stays within
+    ///     `maximumMemory`, and should it not.
     ///   - progress: called after each step; may stop the run, which keeps what was learned: as the output
     ///     or, with checkpoints, in one of these.
     /// - Returns: what was made.
-    /// - Throws: `LorikeetError` for bad data, options out of range, a loss that is not finite, an
+    /// - Throws: `LorikeetError` for bad data, options out of range, too little memory, a loss that is not finite, an
     ///   output that exists, a checkpoint of another run; `Interruption` for a run with checkpoints that was
     ///   stopped. No output is written then.
     public func run(
@@ -92,6 +102,22 @@ public struct FineTuning: Sendable {
         let rows = try TrainingData(
             jsonl: data, tokenizer: model.tokenizer, chatTemplate: model.chatTemplate,
             maximumLength: min(options.maximumLength, model.model.configuration.maximumPositions))
+        let (base, shape) = (try MemoryPlan.Base(model), MemoryPlan.Data(rows))
+        let fitted = try fitted(base, data: shape)
+        let plan = fitted.memoryPlan(base, data: shape)
+        var watch = MemoryWatch(plan, limit: options.maximumMemory)
+        if options.maximumMemory != nil { note(fitted.description(of: plan)) }
+        return try fitted.run(
+            model, rows: rows, data: data, output: output, replace: replace, memory: &watch,
+            note: note, progress: progress)
+    }
+
+    // The run itself, in passes that fit.
+    private func run(
+        _ model: LanguageModel, rows: TrainingData, data: String, output: String, replace: Bool,
+        memory: inout MemoryWatch, note: (String) -> Void,
+        progress: (StepMetrics) throws -> Trainer.Disposition
+    ) throws -> Report {
         let trainer = try Trainer(rows.rows, options: options.training)
         // B = 0 is the usual start: as an adapter it changes nothing, and that is fine here.
         let initial = try options.initialAdapter.map {
@@ -120,9 +146,12 @@ public struct FineTuning: Sendable {
                 TrainingPass(
                     model: model.model, compute: model.compute,
                     maximumTokens: options.training.batchSize * longest,
-                    recomputesBlocks: options.recomputesBlocks),
-                from: state, compute: model.compute, metrics: metrics, checkpoints: checkpoints,
-                progress: progress)
+                    recomputesBlocks: options.recomputesBlocks, lossChunk: options.lossChunk),
+                from: state, compute: model.compute, metrics: metrics, checkpoints: checkpoints
+            ) { step in
+                memory.check(note)
+                return try progress(step)
+            }
             if let checkpoints, run.isStopped {
                 throw Interruption(
                     steps: run.steps, totalSteps: trainer.totalSteps,
@@ -139,6 +168,7 @@ public struct FineTuning: Sendable {
                     + "\(manifest.modules) modules, \(manifest.parameters) parameters",
                 trainableParameters: adapter.parameterCount, bundle: "\(output)/\(bundle)",
                 bundleBytes: try MappedFile(path: "\(folder)/\(bundle)").bytes.count,
+                predictedPeakMemoryBytes: memory.plan.peak, peakMemoryBytes: memory.check(note),
                 notes: rows.notes)
         }
         checkpoints?.removeCheckpoints()

@@ -158,6 +158,14 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
         indices[path].map { modules[$0].gradient }
     }
 
+    /// Bytes of the factors of layers of these shapes; their gradients take as much.
+    static func memory(_ shapes: [Shape], rank: Int) -> Int {
+        shapes.reduce(0) {
+            $0 + Buffer<Float>.memory(rank * $1.inputSize)
+                + Buffer<Float>.memory($1.outputSize * rank)
+        }
+    }
+
     /// How many numbers are trained.
     public var parameterCount: Int {
         parameters.reduce(0) { $0 + $1.values.count }
@@ -202,6 +210,20 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
 }
 
 extension TrainableAdapter.Shape {
+    /// The widths of `targets` in every block of a model of this configuration.
+    static func shapes(
+        of targets: [LinearModule], in model: ModelConfiguration
+    ) -> [TrainableAdapter.Shape] {
+        (0..<model.layerCount).flatMap { layer in
+            targets.map { module in
+                let (outputs, inputs) = module.shape(in: model)
+                return TrainableAdapter.Shape(
+                    path: ModulePath(layer: layer, module: module), inputSize: inputs,
+                    outputSize: outputs)
+            }
+        }
+    }
+
     /// The widths of `targets` in every block of `model`.
     public static func shapes(
         of targets: [LinearModule], in model: LlamaModel

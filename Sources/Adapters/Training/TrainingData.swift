@@ -70,6 +70,16 @@ public struct TrainingData: Sendable {
         truncatedCount = truncated
     }
 
+    /// Bytes of the rows in memory, an array of tokens and one of labels each.
+    public var memory: Int {
+        // An array's own header, and what the allocator adds.
+        let header = 32 + 16
+        return rows.reduce(0) {
+            $0 + MemoryLayout<TrainingRow>.stride
+                + 2 * (header + $1.inputIDs.count * MemoryLayout<Int32>.stride)
+        }
+    }
+
     /// What a user should know of rows that were cut or left out.
     public var notes: [String] {
         var notes: [String] = []

@@ -26,18 +26,29 @@ struct Train: ParsableCommand {
     @OptionGroup(title: "Data") var dataOptions: DataOptions
     @OptionGroup(title: "Method") var methodOptions: MethodOptions
     @OptionGroup(title: "Steps") var stepOptions: StepOptions
+    @OptionGroup(title: "Memory") var memoryOptions: MemoryOptions
     @OptionGroup(title: "Checkpoints") var checkpointOptions: CheckpointOptions
     @OptionGroup var precision: PrecisionOptions
     @OptionGroup var outputOptions: OutputOptions
     @OptionGroup var common: CommonOptions
 
     func validate() throws {
-        guard precision.precision != .int8 else {
-            throw ValidationError("--precision int8: gradients need int16 or fp32.")
-        }
+        guard dataOptions.data != nil else { throw ValidationError("Missing --data FILE.jsonl.") }
+        try precision.requireGradients()
     }
 
     func run() throws {
+        let tuning = FineTuning(options: try options())
+        let data = dataOptions.data ?? ""
+        if tuning.options.maximumMemory != nil {
+            // What does not fit is refused before the weights are read.
+            let checkpoint = try Checkpoints.open(model)
+            _ = try tuning.fitted(
+                MemoryPlan.Base(
+                    checkpoint, precision: precision.precision ?? .int16,
+                    threads: common.threadCount),
+                data: dataOptions.shape(for: checkpoint))
+        }
         let model = try LanguageModel(path: model, compute: common.compute(precision))
         if checkpointOptions.saveEvery == nil {
             Interrupt.listen()
@@ -47,8 +58,8 @@ struct Train: ParsableCommand {
         var bar: ProgressBar?
         let report: FineTuning.Report
         do {
-            report = try FineTuning(options: options()).run(
-                model, data: dataOptions.data, output: output, replace: outputOptions.force,
+            report = try tuning.run(
+                model, data: data, output: output, replace: outputOptions.force,
                 note: Terminal.note
             ) { step in
                 if bar == nil {
@@ -69,14 +80,15 @@ struct Train: ParsableCommand {
         bar?.finish()
         for note in report.notes { Terminal.note(note) }
         if common.json {
-            Terminal.print(report.json(peakMemoryBytes: peakMemoryBytes()))
+            Terminal.print(report.json)
         } else {
             Terminal.print(
                 """
                 \(output): \(report.adapter), \(report.run.steps) steps, \
                 loss \(String(format: "%.4f → %.4f", report.run.firstLoss, report.run.lastLoss)), \
                 \(String(format: "%.0f", Double(report.run.tokens) / report.run.seconds)) tokens/s, \
-                peak memory \(Format.bytes(peakMemoryBytes()))
+                peak memory \(Format.bytes(report.peakMemoryBytes)) \
+                (predicted \(Format.bytes(report.predictedPeakMemoryBytes)))
                 \(report.bundle): \(Format.bytes(report.bundleBytes))
                 """)
         }
@@ -87,13 +99,14 @@ struct Train: ParsableCommand {
         dataOptions.apply(to: &options)
         try methodOptions.apply(to: &options)
         stepOptions.apply(to: &options)
+        memoryOptions.apply(to: &options)
         checkpointOptions.apply(to: &options)
         return options
     }
 }
 
 extension FineTuning.Report {
-    fileprivate func json(peakMemoryBytes: Int) -> JSON {
+    fileprivate var json: JSON {
         [
             "steps": .int(run.steps), "stopped": .bool(run.isStopped),
             "first_loss": .double(run.firstLoss), "last_loss": .double(run.lastLoss),
@@ -101,6 +114,7 @@ extension FineTuning.Report {
             "tokens_per_second": .double(Double(run.tokens) / run.seconds),
             "trainable_parameters": .int(trainableParameters), "bundle": .string(bundle),
             "bundle_bytes": .int(bundleBytes), "peak_memory_bytes": .int(peakMemoryBytes),
+            "predicted_peak_memory_bytes": .int(predictedPeakMemoryBytes),
         ]
     }
 }

@@ -1,0 +1,46 @@
+import LorikeetQuant
+import LorikeetRuntime
+
+extension FineTuning {
+    /// What the peak of a run will be made of.
+    ///
+    /// - Parameters:
+    ///   - base: the model's files, and what they run on.
+    ///   - data: the rows.
+    public func memoryPlan(_ base: MemoryPlan.Base, data: MemoryPlan.Data) -> MemoryPlan {
+        let configuration = base.model.configuration
+        let shapes = TrainableAdapter.Shape.shapes(
+            of: options.targetModules, in: configuration)
+        let training = options.training
+        let method = training.method.method(MethodSettings(totalSteps: 1))
+        let pass = TrainingPass.memory(
+            base.model,
+            TrainingPass.Dimensions(
+                tokens: training.batchSize * data.longestRow, longestRow: data.longestRow,
+                rank: options.rank, modules: options.targetModules,
+                recomputesBlocks: options.recomputesBlocks, lossChunk: options.lossChunk,
+                precision: base.precision, threads: base.threads))
+        let factors = TrainableAdapter.memory(shapes, rank: options.rank)
+        return MemoryPlan(
+            [
+                .weights: base.model.weights,
+                .embedding: base.model.embeddingMemory(of: data.tokens),
+                .factors: factors, .gradients: factors,
+                .moments: method.optimizerMemory(for: shapes, rank: options.rank),
+                .activations: pass.activations, .logits: pass.logits, .attention: pass.attention,
+                .lowRank: pass.lowRank
+                    + method.scratchMemory(rank: options.rank, threads: base.threads),
+                .scratch: pass.scratch,
+                .packing: AdapterBundle.packingMemory(factors: factors),
+                .data: data.memory,
+                .tokenizer: Tokenizer.memory(fileBytes: base.tokenizerFileBytes),
+                .program: MemoryPlan.program,
+            ],
+            pass: [.activations, .logits, .attention, .lowRank, .scratch])
+    }
+}
+
+extension MemoryPlan {
+    // Measured: code and tables of the program and its libraries that a run reads.
+    static let program = 0
+}
