@@ -24,8 +24,9 @@ public struct FineTuning: Sendable {
         public var recomputesBlocks = false
         /// Positions of which there are logits at once; nil for as many as keep these under 16 MiB.
         public var lossChunk: Int?
-        /// The most memory that a run may plan for, in bytes: where it would plan for more, it goes in
-        /// smaller passes, as `fitted` says. nil for no limit.
+        /// The most memory that a run may plan for, in bytes; nil for no limit.
+        ///
+        /// Where it would plan for more, it goes in smaller passes, as `fitted` says.
         public var maximumMemory: Int?
         /// A PEFT folder or bundle to start from; nil for a random start.
         public var initialAdapter: String?
@@ -102,7 +103,8 @@ public struct FineTuning: Sendable {
         let rows = try TrainingData(
             jsonl: data, tokenizer: model.tokenizer, chatTemplate: model.chatTemplate,
             maximumLength: min(options.maximumLength, model.model.configuration.maximumPositions))
-        let (base, shape) = (try MemoryPlan.Base(model), MemoryPlan.Data(rows))
+        let base = try MemoryPlan.Base(model)
+        let shape = try MemoryPlan.Data(rows, options: options.training)
         let fitted = try fitted(base, data: shape)
         let plan = fitted.memoryPlan(base, data: shape)
         var watch = MemoryWatch(plan, limit: options.maximumMemory)

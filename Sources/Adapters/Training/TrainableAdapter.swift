@@ -159,7 +159,7 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
     }
 
     /// Bytes of the factors of layers of these shapes; their gradients take as much.
-    static func memory(_ shapes: [Shape], rank: Int) -> Int {
+    package static func memory(_ shapes: [Shape], rank: Int) -> Int {
         shapes.reduce(0) {
             $0 + Buffer<Float>.memory(rank * $1.inputSize)
                 + Buffer<Float>.memory($1.outputSize * rank)
@@ -211,7 +211,7 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
 
 extension TrainableAdapter.Shape {
     /// The widths of `targets` in every block of a model of this configuration.
-    static func shapes(
+    package static func shapes(
         of targets: [LinearModule], in model: ModelConfiguration
     ) -> [TrainableAdapter.Shape] {
         (0..<model.layerCount).flatMap { layer in

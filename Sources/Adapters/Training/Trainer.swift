@@ -58,6 +58,14 @@ public struct Trainer {
                 refactoringInterval: options.refactoringInterval))
     }
 
+    /// The rows that the run sees, each once.
+    var rowsSeen: [TrainingRow] {
+        let count = totalSteps * options.batchSize * options.accumulate
+        guard count < rows.count else { return rows }
+        var order = RowOrder(count: rows.count, shuffledBy: options.shuffles ? options.seed : nil)
+        return (0..<count).map { rows[order.row(at: $0)] }
+    }
+
     /// The beginning of a run that trains `adapter`.
     public func beginning(_ adapter: TrainableAdapter) -> TrainingState {
         TrainingState(

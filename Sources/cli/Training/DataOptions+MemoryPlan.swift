@@ -4,7 +4,9 @@ import LorikeetRuntime
 extension DataOptions {
     /// What a plan needs to know of the rows over `checkpoint`: of the data's, or of any up to
     /// `--max-length` without data.
-    func shape(for checkpoint: any Checkpoint) throws -> MemoryPlan.Data {
+    func shape(
+        for checkpoint: any Checkpoint, _ options: TrainingOptions
+    ) throws -> MemoryPlan.Data {
         let longest = min(
             maxLength, try ModelConfiguration(checkpoint).maximumPositions)
         guard let data else { return MemoryPlan.Data(maximumLength: longest) }
@@ -12,6 +14,6 @@ extension DataOptions {
         return MemoryPlan.Data(
             try TrainingData(
                 jsonl: data, tokenizer: files.tokenizer(), chatTemplate: files.chatTemplate(),
-                maximumLength: longest))
+                maximumLength: longest), options: options)
     }
 }

@@ -28,8 +28,9 @@ struct Plan: ParsableCommand {
         let checkpoint = try Checkpoints.open(model)
         let base = try MemoryPlan.Base(
             checkpoint, precision: precision.precision ?? .int16, threads: common.threadCount)
-        let data = try dataOptions.shape(for: checkpoint)
-        let tuning = try FineTuning(options: options()).fitted(base, data: data)
+        let options = try options()
+        let data = try dataOptions.shape(for: checkpoint, options.training)
+        let tuning = try FineTuning(options: options).fitted(base, data: data)
         let plan = tuning.memoryPlan(base, data: data)
         if common.json {
             Terminal.print(json(plan, tuning.options, data))

@@ -47,7 +47,7 @@ struct Train: ParsableCommand {
                 MemoryPlan.Base(
                     checkpoint, precision: precision.precision ?? .int16,
                     threads: common.threadCount),
-                data: dataOptions.shape(for: checkpoint))
+                data: dataOptions.shape(for: checkpoint, tuning.options.training))
         }
         let model = try LanguageModel(path: model, compute: common.compute(precision))
         if checkpointOptions.saveEvery == nil {

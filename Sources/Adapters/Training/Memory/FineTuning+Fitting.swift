@@ -57,8 +57,8 @@ extension FineTuning {
     /// How a fitted run goes, in a line.
     public func description(of plan: MemoryPlan) -> String {
         let training = options.training
-        var text = "\(training.batchSize) rows a pass, \(training.accumulate) passes a step"
-        if options.recomputesBlocks { text += ", blocks run forward again for their gradients" }
+        var text = "--batch-size \(training.batchSize) --accumulate \(training.accumulate)"
+        if options.recomputesBlocks { text += " --gradient-checkpointing" }
         if let chunk = options.lossChunk { text += ", logits of \(chunk) positions at once" }
         let planned = "\(ByteSize(bytes: plan.peak)) of memory planned"
         return options.maximumMemory.map {

@@ -50,11 +50,14 @@ extension MemoryPlan {
             memory = 0
         }
 
-        /// The rows of `data`.
-        public init(_ data: TrainingData) {
+        /// The rows of `data`, of which a run with `options` may see the first few alone.
+        ///
+        /// - Throws: `.invalidArgument` for options out of range.
+        public init(_ data: TrainingData, options: TrainingOptions) throws {
             longestRow = data.rows.map(\.inputIDs.count).max() ?? 0
-            tokens = data.rows.reduce(into: []) { $0.formUnion($1.inputIDs) }
             memory = data.memory
+            let trainer = try Trainer(data.rows, options: options)
+            tokens = trainer.rowsSeen.reduce(into: []) { $0.formUnion($1.inputIDs) }
         }
     }
 }

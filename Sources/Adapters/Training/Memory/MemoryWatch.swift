@@ -1,21 +1,22 @@
 import LorikeetRuntime
 
 /// Compares the memory that a run takes with what it may take, and says so once where it takes more.
-struct MemoryWatch {
+package struct MemoryWatch {
     /// What was planned.
     let plan: MemoryPlan
     /// The most that it may take, in bytes; nil for any amount.
     let limit: Int?
     private var hasWarned = false
 
-    init(_ plan: MemoryPlan, limit: Int?) {
+    /// A watch over a run of this plan.
+    package init(_ plan: MemoryPlan, limit: Int?) {
         self.plan = plan
         self.limit = limit
     }
 
     /// Returns the process's peak so far, and tells `note` if it is the first above the limit.
     @discardableResult
-    mutating func check(_ note: (String) -> Void) -> Int {
+    package mutating func check(_ note: (String) -> Void) -> Int {
         let peak = peakMemoryBytes()
         if let limit, peak > limit, !hasWarned {
             hasWarned = true
