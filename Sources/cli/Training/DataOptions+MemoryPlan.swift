@@ -11,8 +11,8 @@ extension DataOptions {
             maxLength, try ModelConfiguration(checkpoint).maximumPositions)
         guard let data else { return MemoryPlan.Data(maximumLength: longest) }
         let files = try TokenizerFiles(checkpoint)
-        return MemoryPlan.Data(
-            try TrainingData(
+        return try MemoryPlan.Data(
+            TrainingData(
                 jsonl: data, tokenizer: files.tokenizer(), chatTemplate: files.chatTemplate(),
                 maximumLength: longest), options: options)
     }

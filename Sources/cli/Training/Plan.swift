@@ -1,5 +1,6 @@
 import ArgumentParser
 import LorikeetAdapters
+import LorikeetQuant
 import LorikeetRuntime
 
 /// `lorikeet plan --model DIR [--data FILE.jsonl]`.

@@ -57,11 +57,12 @@ import Testing
 
     /// A whole pass: everything that is there after a step on its largest batch.
     @Test(
-        arguments: ["llama_plain_mha", "llama_rope3_gqa_tied"], [Precision.fp32, .int16],
-        [false, true])
+        arguments: ["llama_plain_mha", "llama_rope3_gqa_tied"],
+        [(Precision.fp32, false), (.fp32, true), (.int16, false), (.int16, true)])
     func `a pass takes what the formulas say once it has seen its largest batch`(
-        name: String, precision: Precision, recomputes: Bool
+        name: String, way: (precision: Precision, recomputes: Bool)
     ) throws {
+        let (precision, recomputes) = way
         try Fixtures.withTemporaryFolder { folder in
             let path = folder + "/nf4"
             try quantize(
