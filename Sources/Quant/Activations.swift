@@ -12,6 +12,13 @@ public final class Activations: @unchecked Sendable {
     private let shared = Storage()
     private let own: [Storage]
 
+    /// Bytes for products of up to `count` rows, many of them, over up to `columns` columns.
+    public static func memory(count: Int, columns: Int) -> Int {
+        let blocks = Storage.blocks(count: count, columns: columns)
+        return Buffer<Int16>.memory(blocks * 64) + Buffer<Float>.memory(blocks)
+            + Buffer<Int32>.memory(blocks)
+    }
+
     /// Memory for a pass on `compute`.
     public init(on compute: Compute) { own = (0..<compute.pool.count).map { _ in Storage() } }
 
@@ -115,10 +122,14 @@ public final class Activations: @unchecked Sendable {
             return view
         }
 
-        func reserve(count: Int, columns: Int, precision: quant_precision) {
+        /// Blocks of 64 columns in so many rows, rounded up to whole groups.
+        static func blocks(count: Int, columns: Int) -> Int {
             let group = Int(QUANT_GROUP)
-            let rows = (count + group - 1) / group * group
-            let blocks = rows * ((columns + 63) / 64)
+            return (count + group - 1) / group * group * ((columns + 63) / 64)
+        }
+
+        func reserve(count: Int, columns: Int, precision: quant_precision) {
+            let blocks = Self.blocks(count: count, columns: columns)
             if blocks > scales.count {
                 values = Buffer(uninitialized: blocks * 64)
                 scales = Buffer(uninitialized: blocks)

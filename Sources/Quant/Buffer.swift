@@ -16,6 +16,7 @@ public final class Buffer<Element: BitwiseCopyable>: @unchecked Sendable {
     /// How many elements there are.
     public let count: Int
     private let pages: Pages?
+    private let meter = AllocationMeter.current
 
     /// Allocates `count` zeroed elements.
     public convenience init(_ count: Int) {
@@ -34,6 +35,13 @@ public final class Buffer<Element: BitwiseCopyable>: @unchecked Sendable {
         let memory =
             pages?.start ?? UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: 64)
         pointer = memory.bindMemory(to: Element.self, capacity: max(count, 1))
+        meter?.add(Self.memory(count))
+    }
+
+    /// Bytes of memory that `count` elements take once all are written.
+    public static func memory(_ count: Int) -> Int {
+        let bytes = count * MemoryLayout<Element>.stride
+        return bytes >= Pages.worthwhile ? Pages.rounded(bytes) : bytes
     }
 
     /// A copy of `elements`.
@@ -44,6 +52,7 @@ public final class Buffer<Element: BitwiseCopyable>: @unchecked Sendable {
     }
 
     deinit {
+        meter?.subtract(Self.memory(count))
         if let pages {
             pages.release()
         } else {
@@ -69,8 +78,14 @@ public final class Buffer<Element: BitwiseCopyable>: @unchecked Sendable {
 
 /// Zeroed pages from the system.
 private struct Pages {
-    static let worthwhile = 1 << 20
+    // Where glibc begins to ask the system too, but for good: it raises its own threshold to the largest
+    // piece that was freed, and after loading a model keeps the decoded scales (measured: 20 MB at 1.1B).
+    static let worthwhile = 1 << 17
     private static let huge = 2 << 20
+    private static let small = 4 << 10
+
+    /// What the system gives for `bytes`: small pages where they would not fill a huge one.
+    static func rounded(_ bytes: Int) -> Int { (bytes + small - 1) / small * small }
 
     let start: UnsafeMutableRawPointer
     private let base: UnsafeMutableRawPointer

@@ -22,9 +22,16 @@ public final class Compute: Sendable {
         kernels = instructionSet.kernels
         pool = ThreadPool(threads: threads)
         scratches = (0..<pool.count).map { _ in
-            Buffer(Int(max(QUANT_MATMUL_SCRATCH, QUANT_TILES_SCRATCH, QUANT_ATTEND_SCRATCH)))
+            Buffer(Self.scratchCount)
         }
     }
+
+    // The floats that the kernels want of a thread.
+    private static let scratchCount = Int(
+        max(QUANT_MATMUL_SCRATCH, QUANT_TILES_SCRATCH, QUANT_ATTEND_SCRATCH))
+
+    /// Bytes of the kernels' scratch of so many threads.
+    public static func memory(threads: Int) -> Int { threads * Buffer<Float>.memory(scratchCount) }
 
     /// The kernels' scratch of one thread of the pool.
     public func scratch(_ thread: Int) -> UnsafeMutablePointer<Float> { scratches[thread].pointer }

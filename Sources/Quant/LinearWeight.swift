@@ -20,11 +20,25 @@ public enum LinearWeight: Sendable {
         _ matrix: WeightMatrix, roundsFloats: Bool = false, in tiling: Tiling,
         done: @escaping (_ rows: Range<Int>) -> Void = { _ in }
     ) {
-        let isTiled =
-            tiling.compute.precision != .fp32 && TiledMatrix.fits(matrix)
-            && (matrix.isQuantized || roundsFloats)
+        let isTiled = Self.becomesTiles(
+            matrix.layout, roundsFloats: roundsFloats, precision: tiling.compute.precision)
         self =
             isTiled ? .tiled(TiledMatrix(matrix, in: tiling, done: done)) : .stored(matrix)
+    }
+
+    /// Whether a matrix of this layout is held as tiles.
+    public static func becomesTiles(
+        _ matrix: WeightLayout, roundsFloats: Bool, precision: Precision
+    ) -> Bool {
+        precision != .fp32 && TiledMatrix.fits(matrix) && (matrix.isQuantized || roundsFloats)
+    }
+
+    /// Bytes that a product with a matrix of this layout reads.
+    public static func memory(
+        _ matrix: WeightLayout, roundsFloats: Bool, precision: Precision
+    ) -> Int {
+        becomesTiles(matrix, roundsFloats: roundsFloats, precision: precision)
+            ? TiledMatrix.memory(matrix) : matrix.memory
     }
 
     /// The form for the precision of `compute`, made at once.

@@ -42,9 +42,12 @@ public final class ThreadPool: @unchecked Sendable {
     private let entry: UnsafeMutablePointer<pthread_mutex_t>
     private var threads: [pthread_t] = []
 
+    /// One thread a core.
+    public static var defaultCount: Int { max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))) }
+
     /// Starts `threads - 1` workers; nil means one thread a core.
     public init(threads: Int? = nil) {
-        let cores = sysconf(Int32(_SC_NPROCESSORS_ONLN))
+        let cores = Self.defaultCount
         count = max(1, threads ?? cores)
         // A pause takes 10 to 50 ns: 2000 are longer than the gaps inside a token, and shorter than
         // a scheduler's slice.

@@ -19,9 +19,29 @@ public struct TiledMatrix: @unchecked Sendable {
     public let memory: Int
 
     /// Whether `matrix` can be tiled.
-    public static func fits(_ matrix: WeightMatrix) -> Bool {
-        matrix.columns % Int(QUANT_TILE_COLUMNS) == 0
-            && (!matrix.isQuantized || matrix.raw.block_size >= Int(QUANT_TILE_COLUMNS))
+    public static func fits(_ matrix: WeightMatrix) -> Bool { fits(matrix.layout) }
+
+    /// Whether a matrix of this layout can be tiled.
+    static func fits(_ matrix: WeightLayout) -> Bool {
+        guard matrix.columns % Int(QUANT_TILE_COLUMNS) == 0 else { return false }
+        guard case .fourBit(let blockSize) = matrix.storage else { return true }
+        return blockSize >= Int(QUANT_TILE_COLUMNS)
+    }
+
+    /// Bytes of the codes of a matrix of this layout, and how many scales go with them.
+    private static func sizes(_ matrix: WeightLayout) -> (codeBytes: Int, scaleCount: Int) {
+        let tileRows = (matrix.rows + Int(QUANT_TILE_ROWS) - 1) / Int(QUANT_TILE_ROWS)
+        let tileCount = tileRows * matrix.columns / Int(QUANT_TILE_COLUMNS)
+        let weightsPerTile = Int(QUANT_TILE_ROWS * QUANT_TILE_COLUMNS)
+        return (tileCount * weightsPerTile * bits(matrix) / 8, tileCount * Int(QUANT_TILE_ROWS))
+    }
+
+    private static func bits(_ matrix: WeightLayout) -> Int { matrix.isQuantized ? 4 : 8 }
+
+    /// Bytes of codes and scales that a matrix of this layout becomes.
+    static func memory(_ matrix: WeightLayout) -> Int {
+        let (codeBytes, scaleCount) = sizes(matrix)
+        return codeBytes + scaleCount * MemoryLayout<UInt16>.stride
     }
 
     /// Rearranges 4-bit weights; quantizes others to 8 bits, a scale to every 64 columns of a row.
@@ -35,23 +55,19 @@ public struct TiledMatrix: @unchecked Sendable {
         done: @escaping (_ rows: Range<Int>) -> Void = { _ in }
     ) {
         precondition(Self.fits(matrix), "\(matrix.rows) × \(matrix.columns) cannot be tiled")
-        let bits = matrix.isQuantized ? 4 : 8
         let tileRows = (matrix.rows + Int(QUANT_TILE_ROWS) - 1) / Int(QUANT_TILE_ROWS)
-        let tileCount = tileRows * matrix.columns / Int(QUANT_TILE_COLUMNS)
-        let weightsPerTile = Int(QUANT_TILE_ROWS * QUANT_TILE_COLUMNS)
-        let codeBytes = tileCount * weightsPerTile * bits / 8
-        let scaleCount = tileCount * Int(QUANT_TILE_ROWS)
+        let (codeBytes, scaleCount) = Self.sizes(matrix.layout)
         let codes = tiling.memory.allocate(codeBytes, of: UInt8.self)
         let scales = tiling.memory.allocate(scaleCount, of: UInt16.self)
         owners = [codes.owner, scales.owner]
-        self.memory = codeBytes + 2 * scaleCount
+        memory = Self.memory(matrix.layout)
         // Halves hold scales up to 65504 and lose digits below 6e-5. The largest of those that are known
         // is brought to 2 ..< 4; for 8 bits, weights of 3e-5 to 32,000 are within range.
         let largest = matrix.isQuantized ? matrix.largestAbsmax : 0
         let exponent = largest > 0 && largest.isFinite ? largest.exponent - 1 : -8
         let multiplier = Float(sign: .plus, exponent: exponent, significand: 1)
         var tiles = quant_tiles()
-        tiles.bits = Int32(bits)
+        tiles.bits = Int32(Self.bits(matrix.layout))
         tiles.codes = codes.0
         tiles.scales = scales.0
         tiles.rows = matrix.rows

@@ -19,13 +19,17 @@ public struct WeightMatrix: @unchecked Sendable {
     public var isQuantized: Bool { raw.type == QUANT_4BIT }
 
     /// Bytes of the weights, scales included.
-    public var memory: Int {
-        let count = rows * columns
-        return switch raw.type {
-        case QUANT_F32: 4 * count
-        case QUANT_F16, QUANT_BF16: 2 * count
-        default: (count + 1) / 2 + (count + raw.block_size - 1) / raw.block_size * 4
-        }
+    public var memory: Int { layout.memory }
+
+    /// Its size and how it is stored.
+    var layout: WeightLayout {
+        let storage: WeightLayout.Storage =
+            switch raw.type {
+            case QUANT_F32: .floats(bytes: 4)
+            case QUANT_F16, QUANT_BF16: .floats(bytes: 2)
+            default: .fourBit(blockSize: raw.block_size)
+            }
+        return WeightLayout(rows: rows, columns: columns, storage: storage)
     }
 
     /// Views row-major floats: `type` is `QUANT_F32`, `QUANT_F16` or `QUANT_BF16`.

@@ -19,6 +19,9 @@ struct CommonOptions: ParsableArguments {
         }
     }
 
+    /// How many threads the command computes on.
+    var threadCount: Int { threads ?? ThreadPool.defaultCount }
+
     /// The kernels and threads that the command computes on.
     func compute(_ precision: PrecisionOptions, unlessGiven usual: Precision = .int16) -> Compute {
         Compute(threads: threads, precision: precision.precision ?? usual)
@@ -36,6 +39,13 @@ struct PrecisionOptions: ParsableArguments {
             int8 (fastest).
             """)
     var precision: Precision?
+
+    /// Throws for a precision that gradients cannot have.
+    func requireGradients() throws {
+        guard precision != .int8 else {
+            throw ValidationError("--precision int8: gradients need int16 or fp32.")
+        }
+    }
 }
 
 extension Precision: ExpressibleByArgument {}

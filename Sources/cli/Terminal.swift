@@ -27,16 +27,7 @@ enum Terminal {
 /// Numbers as people read them.
 enum Format {
     /// `93.8 MB`: decimal units, as disks and Hugging Face count.
-    static func bytes(_ count: Int) -> String {
-        var value = Double(count)
-        for unit in ["B", "kB", "MB", "GB"] {
-            if value < 1000 {
-                return unit == "B" ? "\(count) B" : String(format: "%.1f %@", value, unit)
-            }
-            value /= 1000
-        }
-        return String(format: "%.1f TB", value)
-    }
+    static func bytes(_ count: Int) -> String { ByteSize(bytes: count).description }
 
     /// `1:05` or `2:03:10`.
     static func duration(_ seconds: Double) -> String {

@@ -66,6 +66,10 @@ public enum AdapterBundle {
         return try write(files, to: path, options: options)
     }
 
+    /// Bytes that writing a PEFT folder and packing it takes beside the adapter itself: its file, mapped
+    /// and read whole, its factors once more to be checked, and their planes.
+    static func packingMemory(factors: Int) -> Int { 3 * factors }
+
     /// Packs an adapter that is in memory, its factors in fp32 unless `options` says otherwise.
     ///
     /// - Throws: as `pack(_:to:options:replace:)`.

@@ -18,6 +18,10 @@ public protocol Method: Sendable {
     /// Called when a step's passes are done, before the gradients' norm is taken; makes them those of the
     /// parameters, where passes give others.
     func finishGradients(of adapter: TrainableAdapter)
+    /// Bytes of what `makeOptimizer` makes for layers of these shapes.
+    func optimizerMemory(for shapes: [TrainableAdapter.Shape], rank: Int) -> Int
+    /// Bytes of what `beforeStep` and `afterStep` work with.
+    func scratchMemory(rank: Int, threads: Int) -> Int
     /// Called between clipping and the optimizer's step; may change the gradients.
     ///
     /// - Parameters:
@@ -55,6 +59,12 @@ extension Method {
     public func prepare(_ adapter: TrainableAdapter) {}
     /// Does nothing: passes give the factors' gradients.
     public func finishGradients(of adapter: TrainableAdapter) {}
+    /// AdamW's.
+    public func optimizerMemory(for shapes: [TrainableAdapter.Shape], rank: Int) -> Int {
+        AdamW.memory(shapes, rank: rank)
+    }
+    /// None.
+    public func scratchMemory(rank: Int, threads: Int) -> Int { 0 }
     /// Leaves the gradients alone.
     public func beforeStep(
         _ step: Int, adapter: TrainableAdapter, compute: Compute

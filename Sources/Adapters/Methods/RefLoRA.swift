@@ -17,6 +17,11 @@ public struct RefLoRA: Method {
     /// A method that follows `schedule`.
     public init(schedule: RefactoringSchedule) { self.schedule = schedule }
 
+    /// A batch of layers a thread.
+    public func scratchMemory(rank: Int, threads: Int) -> Int {
+        threads * RefactoringBatch.memory(rank: rank)
+    }
+
     /// Preconditions every layer's gradients; a layer without S keeps its plain ones.
     public func beforeStep(
         _ step: Int, adapter: TrainableAdapter, compute: Compute

@@ -31,6 +31,12 @@ struct RefactoringBatch {
         inverses = Buffer(uninitialized: count)
     }
 
+    /// Bytes for layers of one rank.
+    static func memory(rank: Int) -> Int {
+        Buffer<Double>.memory(quant_factor_scratch(rank))
+            + 4 * Buffer<Double>.memory(capacity * rank * rank)
+    }
+
     /// Where X = A Aᵀ of a layer goes, [r, r].
     func x(_ index: Int) -> UnsafeMutablePointer<Double> { xs.pointer + index * rank * rank }
 

@@ -70,6 +70,12 @@ public final class AdamW: Optimizer, @unchecked Sendable {
         }
     }
 
+    /// Bytes of the moments of layers of these shapes.
+    static func memory(_ shapes: [TrainableAdapter.Shape], rank: Int) -> Int {
+        2 * TrainableAdapter.memory(shapes, rank: rank)
+            + 2 * shapes.count * Buffer<Double>.memory(1)
+    }
+
     /// Both moments of every parameter, under torch's names, and their pending scale.
     public var state: [StateTensor] {
         zip(names.joined(), moments.joined()).flatMap { parameter, moments in

@@ -36,6 +36,7 @@ extension FineTuning {
             "--target-modules": options.targetModules.map(\.rawValue).joined(separator: ","),
             "--epochs": epochs,
             "--steps": steps,
+            "--max-memory": options.maximumMemory.map { "\($0)" } ?? "none",
             "--batch-size": "\(training.batchSize)",
             "--accumulate": "\(training.accumulate)",
             "--max-length": "\(options.maximumLength)",
@@ -61,6 +62,7 @@ extension FineTuning {
             "--seed": "\(training.seed)",
             "--no-shuffle": "\(!training.shuffles)",
             "--gradient-checkpointing": "\(options.recomputesBlocks)",
+            "positions of a chunk of logits": text(options.lossChunk),
             "--precision": model.compute.precision.rawValue,
             "--threads": "\(model.compute.pool.count)",
         ])

@@ -5,6 +5,8 @@ extension FineTuning {
     public struct Preview: Sendable {
         /// What there is to learn from, and the steps.
         public var data: DataReport
+        /// The peak of memory that is planned for, in bytes.
+        public var predictedPeakMemoryBytes: Int
         /// How many numbers would be trained.
         public var trainableParameters: Int
         /// A's learning rate at steps from the first to the last, at most a hundred of them.
@@ -22,7 +24,7 @@ extension FineTuning {
         let count = min(trainer.totalSteps, 100)
         let steps = (0..<count).map { $0 * (trainer.totalSteps - 1) / max(1, count - 1) }
         return Preview(
-            data: preparation.report,
+            data: preparation.report, predictedPeakMemoryBytes: preparation.plan.peak,
             trainableParameters: preparation.adapter.parameterCount,
             learningRates: steps.map { ($0 + 1, trainer.learningRate(at: $0)) })
     }

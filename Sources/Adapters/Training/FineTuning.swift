@@ -24,6 +24,12 @@ public struct FineTuning: Sendable {
         public var validation: TrainingData.Validation?
         /// Whether blocks are run forward again for their gradient instead of keeping activations.
         public var recomputesBlocks = false
+        /// Positions of which there are logits at once; nil for as many as keep these under 16 MiB.
+        public var lossChunk: Int?
+        /// The most memory that a run may plan for, in bytes; nil for no limit.
+        ///
+        /// Where it would plan for more, it goes in smaller passes, as `fitted` says.
+        public var maximumMemory: Int?
         /// How the factors begin.
         public var initialization = Initialization.kaiming
         /// A PEFT folder or bundle to start from instead.
@@ -53,6 +59,10 @@ public struct FineTuning: Sendable {
         public var bundleBytes: Int
         /// What it learned from.
         public var data: DataReport
+        /// The peak of memory that was planned for, in bytes.
+        public var predictedPeakMemoryBytes: Int
+        /// The process's peak of memory so far, in bytes.
+        public var peakMemoryBytes: Int
     }
 
     /// A run was stopped before its end, and saved.
@@ -82,12 +92,12 @@ public struct FineTuning: Sendable {
     ///   - data: a JSONL file, as `TrainingData` reads it.
     ///   - output: the folder to write.
     ///   - replace: whether an existing `output` is replaced.
-    ///   - note: told in a line what there is to learn from, of damaged checkpoints, and where the run
-    ///     goes on.
+    ///   - note: told in a line what there is to learn from, of damaged checkpoints, where the run goes
+    ///     on, how it stays within `maximumMemory`, and should it not.
     ///   - progress: called after each step; may stop the run, which keeps what was learned: as the output
     ///     or, with checkpoints, in one of these.
     /// - Returns: what was made.
-    /// - Throws: `LorikeetError` for bad data, options out of range, a loss that is not finite, an
+    /// - Throws: `LorikeetError` for bad data, options out of range, too little memory, a loss that is not finite, an
     ///   output that exists, a checkpoint of another run; `Interruption` for a run with checkpoints that was
     ///   stopped. No output is written then.
     public func run(
@@ -97,8 +107,18 @@ public struct FineTuning: Sendable {
     ) throws -> Report {
         let preparation = try prepare(
             model, data: data, output: output, replace: replace, note: note)
+        return try preparation.tuning.run(
+            model, preparation, output: output, replace: replace, note: note, progress: progress)
+    }
+
+    // The run itself, in passes that fit.
+    private func run(
+        _ model: LanguageModel, _ preparation: Preparation, output: String, replace: Bool,
+        note: (String) -> Void, progress: (StepMetrics) throws -> Trainer.Disposition
+    ) throws -> Report {
         let (data, trainer) = (preparation.data, preparation.trainer)
         let (initial, adapter) = (preparation.initial, preparation.adapter)
+        var memory = MemoryWatch(preparation.plan, limit: options.maximumMemory)
         var state = trainer.beginning(adapter)
         let checkpoints = try options.checkpoints.map {
             try CheckpointFolder(
@@ -125,9 +145,12 @@ public struct FineTuning: Sendable {
                     model: model.model, compute: model.compute,
                     maximumTokens: max(
                         trainer.order.maximumTokens, options.training.batchSize * longest),
-                    recomputesBlocks: options.recomputesBlocks),
-                from: state, compute: model.compute, metrics: metrics, checkpoints: checkpoints,
-                progress: progress)
+                    recomputesBlocks: options.recomputesBlocks, lossChunk: options.lossChunk),
+                from: state, compute: model.compute, metrics: metrics, checkpoints: checkpoints
+            ) { step in
+                memory.check(note)
+                return try progress(step)
+            }
             if let checkpoints, run.isStopped {
                 throw Interruption(
                     steps: run.steps, totalSteps: trainer.totalSteps,
@@ -145,43 +168,12 @@ public struct FineTuning: Sendable {
                     + "\(manifest.modules) modules, \(manifest.parameters) parameters",
                 trainableParameters: adapter.parameterCount, bundle: "\(output)/\(bundle)",
                 bundleBytes: try MappedFile(path: "\(folder)/\(bundle)").bytes.count,
-                data: preparation.report)
+                data: preparation.report, predictedPeakMemoryBytes: memory.plan.peak,
+                peakMemoryBytes: memory.check(note))
         }
         checkpoints?.removeCheckpoints()
         guard let report else { preconditionFailure("a folder that was written without a run") }
         return report
-    }
-
-    /// What a run works with, read and checked before its first step.
-    struct Preparation {
-        let data: TrainingData
-        let report: DataReport
-        let trainer: Trainer
-        let initial: Adapter?
-        let adapter: TrainableAdapter
-    }
-
-    /// Reads what a run works with; writes nothing.
-    func prepare(
-        _ model: LanguageModel, data: String, output: String, replace: Bool,
-        note: (String) -> Void = { _ in }
-    ) throws -> Preparation {
-        try AtomicOutput.requireAbsent(output, unless: replace)
-        let length = min(options.maximumLength, model.model.configuration.maximumPositions)
-        let data = try TrainingData(
-            jsonl: data, tokenizer: model.tokenizer, chatTemplate: model.chatTemplate,
-            maximumLength: length, pool: model.compute.pool, validation: options.validation,
-            seed: options.training.seed)
-        let trainer = try Trainer(
-            data.rows, validation: data.validation, options: options.training,
-            maximumLength: length)
-        var report = data.report
-        report.steps = DataReport.Steps(trainer.order)
-        for line in report.lines { note(line) }
-        let initial = try initialAdapter(over: model)
-        return Preparation(
-            data: data, report: report, trainer: trainer, initial: initial,
-            adapter: try start(over: model, rows: data.rows, from: initial, note: note))
     }
 
     /// Where the checkpoints of a run that writes `output` lie.

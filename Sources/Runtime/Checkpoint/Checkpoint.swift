@@ -25,6 +25,11 @@ public protocol Checkpoint: Sendable {
     /// - Throws: `.notFound`, `.malformed`.
     func shape(of name: String) throws -> [Int]
 
+    /// How `weights` holds a matrix, from the files' headers alone.
+    ///
+    /// - Throws: `.notFound`, `.malformed`; `.mismatch` for a tensor that is no matrix.
+    func layout(of name: String) throws -> WeightLayout
+
     /// A matrix as the kernels read it: floats and 4-bit codes mapped in place, GGUF's quantized types
     /// dequantized to fp32 on each call.
     ///
@@ -56,6 +61,11 @@ extension Checkpoint {
         let buffer = Buffer<Float>(count)
         try floats(name, into: buffer.pointer)
         return buffer
+    }
+
+    /// How the floats of a matrix are held.
+    public func layout(of name: String) throws -> WeightLayout {
+        try tensor(name).layout(path: path)
     }
 
     /// Throws `.mismatch` unless the tensor has that shape.

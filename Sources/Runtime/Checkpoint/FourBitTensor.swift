@@ -106,9 +106,11 @@ struct FourBitTensor {
         let map = Buffer<Float>(256)
         try nestedAbsmax.floats(into: scales.pointer, path: path)
         try nestedQuantMap.floats(into: map.pointer, path: path)
-        return NestedAbsmax(
-            codes: Array(absmax.bytes), nestedAbsmax: scales.array, offset: state.nestedOffset
-        ).decoded(through: map.array)
+        let nested = NestedAbsmax(
+            codes: Array(absmax.bytes), nestedAbsmax: scales.array, offset: state.nestedOffset)
+        // The codes of a 7B model are 100 MB: they are not read again.
+        absmax.releasePages()
+        return nested.decoded(through: map.array)
     }
 
     /// The kernels know a format's values; a file with others would be read wrongly.

@@ -51,6 +51,16 @@ public struct GGUFCheckpoint: Checkpoint {
     /// The tensor's shape.
     public func shape(of name: String) throws -> [Int] { try tensor(name).shape }
 
+    /// How the matrix is held: in place for floats in the checkpoint's row order, else as fp32.
+    public func layout(of name: String) throws -> WeightLayout {
+        let tensor = try tensor(name)
+        var layout = try tensor.layout(path: path)
+        if GGUFTensorName(tensor.name)?.rowOrder != .asStored {
+            (layout.storage, layout.isMapped) = (.floats(bytes: 4), false)
+        }
+        return layout
+    }
+
     /// The matrix: in place for floats in the checkpoint's row order, else dequantized to fp32.
     public func weights(_ name: String, rows: Int, columns: Int) throws -> WeightMatrix {
         try require(name, shape: [rows, columns])

@@ -16,6 +16,8 @@ public struct GGUFFile: Sendable {
     public let version: Int
     /// The metadata, in the file's order.
     public let metadata: OrderedDictionary<String, JSON>
+    /// How far the metadata reach into the file.
+    let metadataByteCount: Int
     /// The tensors in the file's order; their shapes outermost dimension first.
     public let tensors: [Tensor]
 
@@ -43,6 +45,7 @@ public struct GGUFFile: Sendable {
             }
         }
         self.metadata = metadata
+        metadataByteCount = file.bytes.count - cursor.remaining
         guard metadata["split.count"]?.int ?? 1 <= 1 else {
             throw LorikeetError(
                 .unsupported, path, "the model is split over several files",

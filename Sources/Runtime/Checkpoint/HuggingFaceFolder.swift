@@ -57,6 +57,20 @@ public struct HuggingFaceFolder: Checkpoint {
         try fourBit(name)?.state.shape ?? tensor(name).shape
     }
 
+    /// How the matrix is held: in place; of a 4-bit weight, the scales are decoded.
+    public func layout(of name: String) throws -> WeightLayout {
+        guard let state = try fourBit(name)?.state else {
+            return try tensor(name).layout(path: path)
+        }
+        guard state.shape.count == 2 else {
+            throw LorikeetError(
+                .mismatch, path, "the tensor \(name) is no matrix", got: "\(state.shape)")
+        }
+        return WeightLayout(
+            rows: state.shape[0], columns: state.shape[1],
+            storage: .fourBit(blockSize: state.configuration.blockSize))
+    }
+
     /// The matrix, mapped in place; of a 4-bit weight, the scales are decoded.
     public func weights(_ name: String, rows: Int, columns: Int) throws -> WeightMatrix {
         try require(name, shape: [rows, columns])

@@ -33,9 +33,7 @@ extension Tensor {
     /// The tensor as a matrix: in place when its floats are aligned as the kernels read them, else as
     /// fp32 in memory of its own.
     func weightMatrix(rows: Int, columns: Int, path: String) throws -> WeightMatrix {
-        if let kernelType, let data = bytes.baseAddress,
-            Int(bitPattern: data) % type.block.bytes == 0
-        {
+        if let kernelType, isAligned, let data = bytes.baseAddress {
             return WeightMatrix(
                 floats: data, type: kernelType, rows: rows, columns: columns, owner: owner)
         }
@@ -43,6 +41,22 @@ extension Tensor {
         try floats(into: buffer.pointer, path: path)
         return WeightMatrix(floats: buffer, rows: rows, columns: columns)
     }
+
+    /// How `weightMatrix` holds it.
+    ///
+    /// - Throws: `.mismatch` for a tensor that is no matrix.
+    func layout(path: String) throws -> WeightLayout {
+        guard shape.count == 2 else {
+            throw LorikeetError(
+                .mismatch, path, "the tensor \(name) is no matrix", got: "\(shape)")
+        }
+        let isMapped = kernelType != nil && isAligned
+        return WeightLayout(
+            rows: shape[0], columns: shape[1],
+            storage: .floats(bytes: isMapped ? type.block.bytes : 4), isMapped: isMapped)
+    }
+
+    private var isAligned: Bool { Int(bitPattern: bytes.baseAddress) % type.block.bytes == 0 }
 
     private var kernelType: quant_type? {
         switch type {

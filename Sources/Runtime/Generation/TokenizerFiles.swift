@@ -32,6 +32,14 @@ public struct TokenizerFiles: Sendable {
         }
     }
 
+    /// Bytes of the files of `checkpoint`, which are not converted for it.
+    ///
+    /// - Throws: what reading them throws.
+    public static func byteCount(_ checkpoint: any Checkpoint) throws -> Int {
+        if let gguf = checkpoint as? GGUFCheckpoint { return gguf.gguf.metadataByteCount }
+        return try names.reduce(0) { $0 + (try checkpoint.file($1)?.count ?? 0) }
+    }
+
     /// The tokenizer.
     ///
     /// - Throws: `.notFound` without a tokenizer.json, and what `Tokenizer` throws.

@@ -24,10 +24,17 @@ public final class TrainingPass: LossAndGradients {
     private let d: Buffer<Float>
     private let dNormed: Buffer<Float>
 
-    /// Allocates for calls of up to `maximumTokens` tokens; `recomputesBlocks` where blocks are to run
-    /// forward again instead of keeping their activations.
+    /// Allocates for calls of up to `maximumTokens` tokens; `memory(_:_:)` says how much.
+    ///
+    /// - Parameters:
+    ///   - model: the base.
+    ///   - compute: what to run on.
+    ///   - maximumTokens: of all rows of a call together.
+    ///   - recomputesBlocks: whether blocks run forward again instead of keeping their activations.
+    ///   - lossChunk: positions of which there are logits at once; nil for the usual number.
     public init(
-        model: LlamaModel, compute: Compute, maximumTokens: Int, recomputesBlocks: Bool
+        model: LlamaModel, compute: Compute, maximumTokens: Int, recomputesBlocks: Bool,
+        lossChunk: Int? = nil
     ) {
         precondition(maximumTokens > 0, "a training pass of \(maximumTokens) tokens")
         let configuration = model.configuration
@@ -38,7 +45,11 @@ public final class TrainingPass: LossAndGradients {
             configuration, tokens: maximumTokens, on: compute)
         backwardScratch = BackwardScratch(configuration, tokens: maximumTokens)
         rotary = RotaryEmbedding(configuration, positions: maximumTokens)
-        crossEntropy = CrossEntropy(output: model.output, on: compute)
+        crossEntropy = CrossEntropy(
+            output: model.output,
+            chunk: Self.lossChunk(
+                lossChunk, tokens: maximumTokens, vocabulary: configuration.vocabularySize),
+            on: compute)
         let width = maximumTokens * configuration.hiddenSize
         inputs = (0...configuration.layerCount).map { _ in Buffer(width) }
         activations = ActivationStore(

@@ -4,7 +4,7 @@ import LorikeetAdapters
 /// What is learned from, and in which order.
 struct DataOptions: ParsableArguments {
     @Option(help: "A JSONL file.")
-    var data: String
+    var data: String?
 
     @Option(help: "Longer rows are cut to this many tokens.")
     var maxLength = 512

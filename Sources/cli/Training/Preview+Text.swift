@@ -6,7 +6,9 @@ import LorikeetRuntime
 extension FineTuning.Preview {
     var lines: [String] {
         var lines = data.lines
-        lines.append("\(trainableParameters) trainable parameters")
+        lines.append(
+            "\(trainableParameters) trainable parameters, "
+                + "\(Format.bytes(predictedPeakMemoryBytes)) of memory planned")
         let rates = learningRates.map(\.rate)
         let peak = rates.max() ?? 0
         let shown = String(format: "%.2e", peak)
@@ -20,6 +22,7 @@ extension FineTuning.Preview {
     var json: JSON {
         [
             "data": data.json, "trainable_parameters": .int(trainableParameters),
+            "predicted_peak_memory_bytes": .int(predictedPeakMemoryBytes),
             "learning_rates": .array(
                 learningRates.map { ["step": .int($0.step), "learning_rate": .double($0.rate)] }),
         ]

@@ -29,6 +29,7 @@ struct Train: ParsableCommand {
     @OptionGroup(title: "Steps") var stepOptions: StepOptions
     @OptionGroup(title: "Learning rate") var scheduleOptions: ScheduleOptions
     @OptionGroup(title: "Held-out rows") var heldOutOptions: HeldOutOptions
+    @OptionGroup(title: "Memory") var memoryOptions: MemoryOptions
     @OptionGroup(title: "Checkpoints") var checkpointOptions: CheckpointOptions
     @OptionGroup var configuration: ConfigurationOptions
 
@@ -40,14 +41,15 @@ struct Train: ParsableCommand {
     @OptionGroup var common: CommonOptions
 
     func validate() throws {
-        guard precision.precision != .int8 else {
-            throw ValidationError("--precision int8: gradients need int16 or fp32.")
-        }
+        guard dataOptions.data != nil else { throw ValidationError("Missing --data FILE.jsonl.") }
+        try precision.requireGradients()
     }
 
     func run() throws {
-        let model = try LanguageModel(path: model, compute: common.compute(precision))
         var options = try options()
+        try requireRoom(for: options)
+        let data = dataOptions.data ?? ""
+        let model = try LanguageModel(path: model, compute: common.compute(precision))
         options.configuration = try effectiveConfiguration(threads: model.compute.pool.count)
         guard !dryRun else { return try preview(model, options) }
         if checkpointOptions.saveEvery == nil {
@@ -60,7 +62,7 @@ struct Train: ParsableCommand {
         let report: FineTuning.Report
         do {
             report = try FineTuning(options: options).run(
-                model, data: dataOptions.data, output: output, replace: outputOptions.force,
+                model, data: data, output: output, replace: outputOptions.force,
                 note: Terminal.note
             ) { step in
                 if bar == nil {
@@ -82,22 +84,33 @@ struct Train: ParsableCommand {
         }
         bar?.finish()
         if common.json {
-            Terminal.print(report.json(peakMemoryBytes: peakMemoryBytes()))
+            Terminal.print(report.json)
         } else {
             Terminal.print(
                 """
                 \(output): \(report.adapter), \(report.run.steps) steps, \
                 loss \(String(format: "%.4f → %.4f", report.run.firstLoss, report.run.lastLoss)), \
                 \(String(format: "%.0f", Double(report.run.tokens) / report.run.seconds)) tokens/s, \
-                peak memory \(Format.bytes(peakMemoryBytes()))\(report.run.validationLine)
+                peak memory \(Format.bytes(report.peakMemoryBytes)) \
+                (predicted \(Format.bytes(report.predictedPeakMemoryBytes)))\(report.run.validationLine)
                 \(report.bundle): \(Format.bytes(report.bundleBytes))
                 """)
         }
     }
 
+    /// What does not fit into the memory it may take is refused before the weights are read.
+    private func requireRoom(for options: FineTuning.Options) throws {
+        guard options.maximumMemory != nil else { return }
+        let checkpoint = try Checkpoints.open(model)
+        let base = try MemoryPlan.Base(
+            checkpoint, precision: precision.precision ?? .int16, threads: common.threadCount)
+        _ = try FineTuning(options: options).fitted(
+            base, data: dataOptions.shape(for: checkpoint, options.training))
+    }
+
     private func preview(_ model: LanguageModel, _ options: FineTuning.Options) throws {
         let preview = try FineTuning(options: options).preview(
-            model, data: dataOptions.data, output: output, replace: outputOptions.force)
+            model, data: dataOptions.data ?? "", output: output, replace: outputOptions.force)
         if common.json {
             Terminal.print(preview.json)
         } else {
@@ -112,6 +125,7 @@ struct Train: ParsableCommand {
         stepOptions.apply(to: &options)
         scheduleOptions.apply(to: &options)
         heldOutOptions.apply(to: &options)
+        memoryOptions.apply(to: &options)
         checkpointOptions.apply(to: &options)
         return options
     }
@@ -143,7 +157,7 @@ extension Trainer.Summary {
 }
 
 extension FineTuning.Report {
-    fileprivate func json(peakMemoryBytes: Int) -> JSON {
+    fileprivate var json: JSON {
         var json: JSON = [
             "steps": .int(run.steps), "stopped": .bool(run.isStopped),
             "first_loss": .double(run.firstLoss), "last_loss": .double(run.lastLoss),
@@ -153,6 +167,7 @@ extension FineTuning.Report {
             "bundle_bytes": .int(bundleBytes), "peak_memory_bytes": .int(peakMemoryBytes),
             "data": data.json,
             "adapter_step": .int(run.adapterStep),
+            "predicted_peak_memory_bytes": .int(predictedPeakMemoryBytes),
         ]
         if let validation = run.validation {
             json["best_validation_loss"] = .double(validation.bestLoss)

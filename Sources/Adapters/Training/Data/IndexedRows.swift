@@ -34,6 +34,8 @@ struct IndexedRows: TrainingRows {
     let digest: String
     /// What was read, cut and dropped.
     let counts: DataReport.File
+    /// The tokens that occur.
+    let tokens: Set<Int32>
     private let file: DataFile
     private let reader: TrainingRowReader
     private let maximumLength: Int
@@ -56,6 +58,7 @@ struct IndexedRows: TrainingRows {
         let file = try DataFile(path: path)
         var counts = DataReport.File(path: path)
         var entries: [Entry] = []
+        var tokens: Set<Int32> = []
         digest = try file.forEachPart { lines in
             // Rows are tokenized on all threads, and counted in the order of the file.
             let read = pool.map(lines) { line in
@@ -68,6 +71,7 @@ struct IndexedRows: TrainingRows {
                     counts.add(row, of: whole)
                     guard row.targetCount > 0 else { continue }
                     entries.append(Entry(row, line))
+                    tokens.formUnion(row.inputIDs)
                 } catch let error as LorikeetError {
                     try bad(error)
                 }
@@ -78,7 +82,11 @@ struct IndexedRows: TrainingRows {
         self.maximumLength = maximumLength
         self.counts = counts
         self.entries = entries
+        self.tokens = tokens
     }
+
+    /// Bytes in memory.
+    var memory: Int { entries.count * MemoryLayout<Entry>.stride }
 
     var count: Int { entries.count }
     func tokenCount(at index: Int) -> Int { Int(entries[index].tokenCount) }

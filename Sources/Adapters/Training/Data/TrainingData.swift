@@ -32,6 +32,10 @@ public struct TrainingData: Sendable {
     public let digest: String
     /// The validation file's SHA-256; nil without one.
     public let validationDigest: String?
+    /// The tokens that occur, in rows of either kind.
+    public let tokens: Set<Int32>
+    /// Bytes of what is kept in memory.
+    public let memory: Int
 
     /// Reads a file once, to count the tokens of its rows.
     ///
@@ -66,11 +70,13 @@ public struct TrainingData: Sendable {
         case nil:
             rows = all
             (self.validation, validationDigest) = (nil, nil)
+            (tokens, memory) = (all.tokens, all.memory)
             report = DataReport(file: all.counts, training: .init(all))
         case .file(let path):
             let other = try read(path)
             rows = all
             (self.validation, validationDigest) = (other, other.digest)
+            (tokens, memory) = (all.tokens.union(other.tokens), all.memory + other.memory)
             report = DataReport(
                 file: all.counts, training: .init(all), validationFile: other.counts,
                 validation: .init(other),
@@ -82,6 +88,9 @@ public struct TrainingData: Sendable {
             let held = RowSelection(rows: all, indices: split.validation)
             rows = training
             (self.validation, validationDigest) = (held, nil)
+            (tokens, memory) = (
+                all.tokens, all.memory + all.count * MemoryLayout<Int>.stride
+            )
             report = DataReport(
                 file: all.counts, training: .init(training), validation: .init(held),
                 split: "\(fraction) of the rows, seed \(seed)",

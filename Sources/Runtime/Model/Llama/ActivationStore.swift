@@ -19,17 +19,31 @@ package final class ActivationStore {
     package init(
         _ configuration: ModelConfiguration, tokens: Int, recomputes: Bool, on compute: Compute
     ) {
-        let keepsFloats = compute.precision == .fp32 && !recomputes
-        let keepsHalves = compute.precision != .fp32 && !recomputes
-        let layers = configuration.layerCount
-        floats = (0..<(keepsFloats ? layers : 1)).map { _ in
-            BlockActivations(configuration, tokens: tokens)
-        }
-        halves = (0..<(keepsHalves ? layers : 0)).map { _ in
-            HalfActivations(configuration, tokens: tokens)
-        }
+        let (floatBlocks, halfBlocks) = Self.blocks(
+            configuration, recomputes: recomputes, precision: compute.precision)
+        floats = (0..<floatBlocks).map { _ in BlockActivations(configuration, tokens: tokens) }
+        halves = (0..<halfBlocks).map { _ in HalfActivations(configuration, tokens: tokens) }
         self.compute = compute
         self.recomputes = recomputes
+    }
+
+    /// How many blocks' activations there is room for, as floats and as halves.
+    private static func blocks(
+        _ configuration: ModelConfiguration, recomputes: Bool, precision: Precision
+    ) -> (floats: Int, halves: Int) {
+        guard !recomputes else { return (1, 0) }
+        return precision == .fp32 ? (configuration.layerCount, 0) : (1, configuration.layerCount)
+    }
+
+    /// Bytes for batches of up to `tokens` rows.
+    package static func memory(
+        _ configuration: ModelConfiguration, tokens: Int, recomputes: Bool, precision: Precision
+    ) -> Int {
+        let blocks = blocks(configuration, recomputes: recomputes, precision: precision)
+        return blocks.floats
+            * BlockActivations.memory(configuration, tokens: tokens, as: Float.self)
+            + blocks.halves
+            * BlockActivations.memory(configuration, tokens: tokens, as: UInt16.self)
     }
 
     /// What block `layer` writes into, and what its backward pass reads after `restore`.

@@ -27,6 +27,13 @@ package final class BlockActivations {
         (middle, gate, up) = (made[4], made[5], made[6])
     }
 
+    /// Bytes for batches of up to `tokens` rows, each element stored as `Element`.
+    static func memory<Element: BitwiseCopyable>(
+        _ configuration: ModelConfiguration, tokens: Int, as _: Element.Type
+    ) -> Int {
+        widths(configuration).reduce(0) { $0 + Buffer<Element>.memory(tokens * $1) }
+    }
+
     /// All of them, in the order of `widths`.
     var buffers: [Buffer<Float>] { [q, k, v, attended, middle, gate, up] }
 

@@ -108,9 +108,7 @@ extension LlamaModel {
     /// - Throws: `LorikeetError` for another architecture, a tensor that is missing, or one whose shape
     ///   is not what config.json says.
     public convenience init(checkpoint: any Checkpoint, on compute: Compute) throws {
-        let configuration = try ModelConfiguration(
-            checkpoint.configuration,
-            source: checkpoint.path + (checkpoint is HuggingFaceFolder ? "/config.json" : ""))
+        let configuration = try ModelConfiguration(checkpoint)
         let tiling = Tiling(on: compute)
         try self.init(
             configuration,

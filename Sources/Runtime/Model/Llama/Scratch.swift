@@ -30,6 +30,16 @@ package final class ForwardScratch {
         threads = compute.pool.count
     }
 
+    /// How many keys there is room for where the longest sequence has so many tokens.
+    static func keys(for longest: Int) -> Int { max(longest, 64) }
+
+    /// Bytes for batches of up to `tokens` rows, less what attention and linear layers work with.
+    package static func memory(_ configuration: ModelConfiguration, tokens: Int) -> Int {
+        Buffer<Float>.memory(tokens * configuration.hiddenSize) + Buffer<Float>.memory(tokens)
+            + Buffer<Float>.memory(tokens * configuration.intermediateSize)
+            + Buffer<Int32>.memory(tokens)
+    }
+
     /// Makes room for a pass: the positions of `batch`, scores over its longest sequence, and the
     /// largest rank of `adapter`.
     func prepare(_ batch: Batch, adapter: (any LowRankDeltas)?, layers: Int) {
@@ -37,7 +47,7 @@ package final class ForwardScratch {
         let longest = batch.longestInFloats
         if longest > keys {
             // Doubled, so that a growing sequence seldom asks.
-            keys = max(longest, 2 * keys, 64)
+            keys = max(Self.keys(for: longest), 2 * keys)
             scores = (0..<threads).map { _ in Buffer(Attention.scratchCount(keys: keys)) }
         }
         guard let adapter else { return }
@@ -73,5 +83,14 @@ package final class BackwardScratch {
         dq = Buffer(tokens * configuration.queryWidth)
         dk = Buffer(tokens * configuration.keyWidth)
         dv = Buffer(tokens * configuration.keyWidth)
+    }
+
+    /// Bytes for batches of up to `tokens` rows.
+    package static func memory(_ configuration: ModelConfiguration, tokens: Int) -> Int {
+        let (C, I, Q, K) = (
+            configuration.hiddenSize, configuration.intermediateSize, configuration.queryWidth,
+            configuration.keyWidth
+        )
+        return [C, I, Q, Q, K, K].reduce(0) { $0 + Buffer<Float>.memory(tokens * $1) }
     }
 }

@@ -61,6 +61,9 @@ package struct Attention: Sendable {
     /// Scores of one thread: two tiles (probabilities and their gradients) over `keys` keys.
     package static func scratchCount(keys: Int) -> Int { 2 * tile * keys }
 
+    /// Bytes of one thread's scores.
+    package static func memory(keys: Int) -> Int { Buffer<Float>.memory(scratchCount(keys: keys)) }
+
     /// oᵢ = Σⱼ pᵢⱼ vⱼ, pᵢ = softmax(qᵢ · kⱼ / √headSize) over j ≤ past + i.
     ///
     /// - q: rotated queries [rows, heads · headSize]

@@ -41,9 +41,19 @@ package final class CachedAttention {
         heads = configuration.headCount
         keyValueHeads = configuration.keyValueHeadCount
         headSize = configuration.headSize
-        let queries = Self.tile * heads / keyValueHeads
+        let queries = Self.queries(configuration)
         tileTops = (0..<compute.pool.count).map { _ in Buffer(queries) }
         tileSums = tileTops.map { _ in Buffer(queries) }
+    }
+
+    // Query heads that read one key head, for each row of a tile.
+    private static func queries(_ configuration: ModelConfiguration) -> Int {
+        tile * configuration.headCount / configuration.keyValueHeadCount
+    }
+
+    /// Bytes for so many threads, as long as no single query is attended for.
+    static func memory(_ configuration: ModelConfiguration, threads: Int) -> Int {
+        2 * threads * Buffer<Float>.memory(queries(configuration))
     }
 
     private var width: Int { heads * headSize }

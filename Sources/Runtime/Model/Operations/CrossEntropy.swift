@@ -36,11 +36,24 @@ package final class CrossEntropy {
     package init(output: LinearWeight, chunk: Int? = nil, on compute: Compute) {
         self.output = output
         activations = Activations(on: compute)
-        self.chunk = chunk ?? min(256, max(16, 4 << 20 / output.rows))
+        self.chunk = chunk ?? Self.usualChunk(vocabulary: output.rows)
         hidden = Buffer(self.chunk * output.columns)
         dHidden = Buffer(self.chunk * output.columns)
         logits = Buffer(self.chunk * output.rows)
         losses = Buffer(self.chunk)
+    }
+
+    /// As many positions as keep the logits under 16 MiB.
+    package static func usualChunk(vocabulary: Int) -> Int {
+        min(256, max(16, 4 << 20 / vocabulary))
+    }
+
+    /// Bytes for so many positions at a time, with what the products work with: gradients of logits in
+    /// integers, where the projection is held as tiles.
+    package static func memory(vocabulary: Int, width: Int, chunk: Int, isTiled: Bool) -> Int {
+        2 * Buffer<Float>.memory(chunk * width) + Buffer<Float>.memory(chunk * vocabulary)
+            + Buffer<Float>.memory(chunk)
+            + (isTiled ? Activations.memory(count: chunk, columns: max(vocabulary, width)) : 0)
     }
 
     /// −log pₜ of each target, p = softmax(W h); `each` gets the target's index and its loss, in order.

@@ -247,6 +247,11 @@ package final class LinearScratch {
         activations = Activations(on: compute)
     }
 
+    /// Bytes for terms of so many outputs at most, less the inputs in integers.
+    package static func memory(tokens: Int, rank: Int, outputs: Int) -> Int {
+        2 * Buffer<Float>.memory(tokens * rank) + Buffer<Float>.memory(rank * outputs)
+    }
+
     /// Makes room for the term `delta`; allocates only when a larger one than before comes.
     package func reserve(_ delta: LowRankDelta) {
         if delta.b.count > gradient.count { gradient = Buffer(delta.b.count) }

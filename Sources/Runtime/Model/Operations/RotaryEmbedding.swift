@@ -36,6 +36,11 @@ package struct RotaryEmbedding: Sendable {
         }
     }
 
+    /// Bytes of the table.
+    static func memory(_ configuration: ModelConfiguration, positions: Int) -> Int {
+        2 * Buffer<Float>.memory(positions * (configuration.headSize / 2))
+    }
+
     /// ωᵢ = θ^(−2i / headSize), stretched as the configuration says.
     package static func frequencies(_ configuration: ModelConfiguration) -> [Float] {
         let D = configuration.headSize

@@ -1,0 +1,50 @@
+import LorikeetQuant
+import LorikeetRuntime
+
+extension FineTuning {
+    /// What the peak of a run will be made of.
+    ///
+    /// - Parameters:
+    ///   - base: the model's files, and what they run on.
+    ///   - data: the rows.
+    /// - Returns: bytes by part.
+    public func memoryPlan(_ base: MemoryPlan.Base, data: MemoryPlan.Data) -> MemoryPlan {
+        let configuration = base.model.configuration
+        let shapes = TrainableAdapter.Shape.shapes(
+            of: options.targetModules, in: configuration)
+        let training = options.training
+        let method = training.method.method(MethodSettings(totalSteps: 1))
+        let pass = TrainingPass.memory(
+            base.model,
+            TrainingPass.Dimensions(
+                tokens: training.batchSize * data.tokensPerSlot, longestRow: data.longestRow,
+                rank: options.rank, modules: options.targetModules,
+                recomputesBlocks: options.recomputesBlocks, lossChunk: options.lossChunk,
+                precision: base.precision, threads: base.threads))
+        let factors = TrainableAdapter.memory(shapes, rank: options.rank)
+        return MemoryPlan(
+            [
+                .weights: base.model.weights,
+                .embedding: base.model.embeddingMemory(of: data.tokens),
+                .factors: factors, .gradients: factors,
+                .moments: method.optimizerMemory(for: shapes, rank: options.rank),
+                .activations: pass.activations, .logits: pass.logits, .attention: pass.attention,
+                .lowRank: pass.lowRank
+                    + method.scratchMemory(rank: options.rank, threads: base.threads),
+                .scratch: pass.scratch,
+                .packing: AdapterBundle.packingMemory(factors: factors),
+                .data: data.memory,
+                .tokenizer: Tokenizer.memory(fileBytes: base.tokenizerFileBytes),
+                .program: MemoryPlan.program,
+            ],
+            pass: [.activations, .logits, .attention, .lowRank, .scratch])
+    }
+}
+
+extension MemoryPlan {
+    /// Bytes of the program itself: the pages of code and tables that a run reads of it and its libraries,
+    /// and what these allocate.
+    ///
+    /// Measured, for nothing tells it beforehand.
+    static let program = 42_000_000
+}
