@@ -31,6 +31,7 @@ extension FineTuning {
             "--steps": steps,
             "--batch-size": "\(training.batchSize)",
             "--accumulate": "\(training.accumulate)",
+            "--prompt": text(options.prompt?.rawValue),
             "--max-length": "\(options.maximumLength)",
             "--learning-rate": text(training.learningRate),
             "--schedule": training.schedule.rawValue,

@@ -18,6 +18,8 @@ public struct FineTuning: Sendable {
         public var alpha: Double?
         /// The layers of each block that are adapted.
         public var targetModules = LinearModule.allCases
+        /// How instructions are put; nil for as chats where the model has a template.
+        public var prompt: PromptStyle?
         /// Longer rows are cut.
         public var maximumLength = 512
         /// Whether blocks are run forward again for their gradient instead of keeping activations.
@@ -91,6 +93,7 @@ public struct FineTuning: Sendable {
         try AtomicOutput.requireAbsent(output, unless: replace)
         let rows = try TrainingData(
             jsonl: data, tokenizer: model.tokenizer, chatTemplate: model.chatTemplate,
+            prompt: options.prompt,
             maximumLength: min(options.maximumLength, model.model.configuration.maximumPositions))
         let trainer = try Trainer(rows.rows, options: options.training)
         // B = 0 is the usual start: as an adapter it changes nothing, and that is fine here.

@@ -24,15 +24,18 @@ public struct TrainingData: Sendable {
     ///   - path: the file.
     ///   - tokenizer: the model's.
     ///   - chatTemplate: how chats become text; rows of messages need one.
+    ///   - prompt: how instructions are put; nil for as chats where there is a template.
     ///   - maximumLength: tokens per row; what is past them is cut off.
     /// - Throws: `.malformed` naming the line: text that is no JSON, an unknown shape, an id outside the
     ///   vocabulary, a chat that the template refuses; and for a file without rows or without targets.
     public init(
-        jsonl path: String, tokenizer: Tokenizer, chatTemplate: ChatTemplate?, maximumLength: Int
+        jsonl path: String, tokenizer: Tokenizer, chatTemplate: ChatTemplate?,
+        prompt: PromptStyle? = nil, maximumLength: Int
     ) throws {
         precondition(maximumLength > 1, "rows of \(maximumLength) tokens have nothing to predict")
         let file = try MappedFile(path: path)
-        let reader = TrainingRowReader(tokenizer: tokenizer, chatTemplate: chatTemplate)
+        let reader = TrainingRowReader(
+            tokenizer: tokenizer, chatTemplate: chatTemplate, style: prompt)
         var rows: [TrainingRow] = []
         var skipped = 0
         var truncated = 0
@@ -83,7 +86,7 @@ public struct TrainingData: Sendable {
     }
 
     /// Calls `body` with each line that holds more than space, and its number from 1.
-    private static func forEachLine(
+    static func forEachLine(
         _ bytes: UnsafeRawBufferPointer, _ body: (UnsafeRawBufferPointer, Int) throws -> Void
     ) rethrows {
         var start = 0
