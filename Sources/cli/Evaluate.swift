@@ -63,6 +63,7 @@ struct Evaluate: ParsableCommand {
         if let predictions {
             try AtomicOutput.requireAbsent(predictions, unless: outputOptions.force)
         }
+        Interrupt.listen()
         let (model, adapter) = try model.load(common)
         var options = Evaluation.Options()
         options.measure = by
@@ -74,7 +75,6 @@ struct Evaluate: ParsableCommand {
         let tasks = try zip(task, EvaluationTask.names(task)).map { path, name in
             try EvaluationTask(jsonl: path, name: name, model: model, options: options)
         }
-        Interrupt.listen()
         let total = tasks.reduce(0) { $0 + $1.count }
         var bar = ProgressBar("evaluate", total: total)
         let results = try Evaluation(model, options: options).run(tasks, adapter: adapter) {

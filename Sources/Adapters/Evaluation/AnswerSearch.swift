@@ -1,22 +1,22 @@
 /// Finds the first of several answers that occurs in a text, as the regular expression `a|b|c` does.
-struct AnswerSearch: Sendable {
+package struct AnswerSearch: Sendable {
     private let answers: [[UInt8]]
     private let texts: [String]
 
     /// A search for `answers`, none of them empty; the earlier one counts where two begin together.
-    init(_ answers: [String]) {
+    package init(_ answers: [String]) {
         texts = answers
         self.answers = answers.map { Array($0.utf8) }
     }
 
     /// The answer that begins first in `text`.
-    func first(in text: String) -> String? {
+    package func first(in text: String) -> String? {
         let text = Array(text.utf8)
         return match(in: text).map { texts[$0.answer] }
     }
 
     /// Whether the answer stays the same however `text` goes on.
-    func isDecided(in text: String) -> Bool {
+    package func isDecided(in text: String) -> Bool {
         let text = Array(text.utf8)
         guard let match = match(in: text) else { return false }
         // An answer that begins no later, and of which the rest has not come yet, could take its place.

@@ -20,6 +20,12 @@ public struct EvaluatedRow: Sendable {
     /// What the model did with it.
     public var outcome: Outcome
 
+    /// What came of the row at `line`.
+    public init(line: Int, outcome: Outcome) {
+        self.line = line
+        self.outcome = outcome
+    }
+
     /// Whether the answer is right; nil where there is no right and wrong.
     public var isCorrect: Bool? {
         switch outcome {
