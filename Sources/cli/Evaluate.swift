@@ -104,7 +104,8 @@ extension Evaluation.Progress {
     fileprivate func detail(after seconds: Double) -> String {
         let rate = String(format: "%.1f rows/s", Double(done) / max(seconds, 1e-3))
         guard let correct else { return "\(task)  \(rate)" }
-        return String(format: "%@  %.1f %%  %@", task, 100 * Double(correct) / Double(taskRows), rate)
+        return String(
+            format: "%@  %.1f %%  %@", task, 100 * Double(correct) / Double(taskRows), rate)
     }
 }
 
@@ -131,11 +132,15 @@ extension [EvaluationResult] {
 
     /// A line a task, and the average of the accuracies.
     fileprivate var table: String {
-        func percent(_ part: Double?) -> String { part.map { String(format: "%.2f %%", 100 * $0) } ?? "" }
+        func percent(_ part: Double?) -> String {
+            part.map { String(format: "%.2f %%", 100 * $0) } ?? ""
+        }
         var lines = [["task", "measure", "rows", "result", "", "rows/s"]]
         for result in self {
             var figures = [percent(result.accuracy), ""]
-            if let error = result.standardError { figures[1] = String(format: "± %.2f", 100 * error) }
+            if let error = result.standardError {
+                figures[1] = String(format: "± %.2f", 100 * error)
+            }
             if let normalized = result.normalizedAccuracy {
                 figures[1] += ", normalized \(percent(normalized))"
             }

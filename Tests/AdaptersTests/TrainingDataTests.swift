@@ -40,7 +40,9 @@ import Testing
     private func failure(
         _ text: String, template: ChatTemplate? = nil, prompt: PromptStyle? = nil
     ) -> LorikeetError? {
-        do { _ = try read(text, template: template, prompt: prompt) } catch { return error as? LorikeetError }
+        do { _ = try read(text, template: template, prompt: prompt) } catch {
+            return error as? LorikeetError
+        }
         return nil
     }
 

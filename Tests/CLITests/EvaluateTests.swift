@@ -77,20 +77,4 @@ import Testing
             #expect(!FileManager.default.fileExists(atPath: folder + "/p.jsonl"))
         }
     }
-
-    @Test func `an interrupt ends with what was done`() throws {
-        try inFolder { folder in
-            let many = Array(repeating: Self.rows, count: 5_000).joined(separator: "\n")
-            try Data(many.utf8).write(to: URL(filePath: folder + "/b.jsonl"))
-            let path = folder + "/p.jsonl"
-            let outcome = try Program.run(
-                [
-                    "evaluate", "--model", folder + "/model", "--task", folder + "/b.jsonl",
-                    "--prompt", "alpaca", "--predictions", path, "--json",
-                ], limits: "{ sleep 3; kill -INT $$; } & true")
-            #expect(outcome.status == 130, "\(outcome.errors)")
-            #expect(try outcome.json["stopped"]?.bool == true)
-            #expect(!FileManager.default.fileExists(atPath: path))
-        }
-    }
 }

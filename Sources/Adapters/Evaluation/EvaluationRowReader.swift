@@ -114,7 +114,8 @@ struct EvaluationRowReader {
         var (choices, searched): ([String], [String])
         if let list = line.members["choices"] {
             choices = list.array?.compactMap(\.string) ?? []
-            guard choices.count == list.array?.count, choices.count > 1, !choices.contains("") else {
+            guard choices.count == list.array?.count, choices.count > 1, !choices.contains("")
+            else {
                 throw LorikeetError(
                     .malformed, line.source, "\"choices\" is no list of two or more texts")
             }

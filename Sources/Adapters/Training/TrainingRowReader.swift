@@ -58,7 +58,8 @@ struct TrainingRowReader {
     ) throws -> Conversation {
         guard let chatTemplate else {
             throw LorikeetError(
-                .unsupported, source, "a row to be put as a chat, but the model has no chat template",
+                .unsupported, source,
+                "a row to be put as a chat, but the model has no chat template",
                 advice:
                     "Give the model's folder a chat_template.jinja, or use prompt and completion.")
         }

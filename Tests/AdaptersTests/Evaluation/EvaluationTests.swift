@@ -252,34 +252,38 @@ import Testing
 
     // MARK: Bad input
 
-    @Test(arguments: [
-        ("", nil, "task.jsonl", "no rows"),
-        ("[1]", nil, "line 1", "JSON object"),
-        ("{\"text\": \"a\"}\n{\"text\": ", nil, "line 2", "not valid JSON"),
-        (#"{"answer": "true"}"#, nil, "line 1", "asks anything"),
-        (#"{"instruction": "x", "output": "y"}"#, .likelihood, "line 1", "no \"answer\""),
-        (#"{"instruction": "x", "answer": "maybe"}"#, nil, "line 1", "none of the known answers"),
-        (#"{"instruction": "x", "answer": "true"}"#, nil, "line 1", "not among the choices"),
-        (#"{"instruction": "true?", "answer": "true"}"#, nil, "line 1", "a single answer"),
-        (
-            #"{"instruction": "answer1 answer2", "answer": "answer3"}"#, nil, "line 1",
-            "not among the choices"
-        ),
-        (
-            #"{"instruction": "true/false", "output": "no", "answer": "true"}"#, .likelihood,
-            "line 1", "does not contain the answer"
-        ),
-        (
-            #"{"prompt": "x", "choices": ["a", "b"], "answer": "c"}"#, nil, "line 1",
-            "not among the choices"
-        ),
-        (#"{"prompt": "x", "choices": ["a"], "answer": "a"}"#, nil, "line 1", "two or more"),
-        (#"{"prompt": "x", "choices": ["a", 1], "answer": "a"}"#, nil, "line 1", "two or more"),
-        (#"{"prompt": "", "completion": "a"}"#, nil, "line 1", "the prompt is empty"),
-        (#"{"prompt": 5, "completion": "a"}"#, nil, "line 1", "no string"),
-        (#"{"text": "a"}"#, .exact, "line 1", "what is expected"),
-        (#"{"prompt": "a", "completion": ""}"#, .perplexity, "line 1", "is a target"),
-    ] as [(String, EvaluationMeasure?, String, String)])
+    @Test(
+        arguments: [
+            ("", nil, "task.jsonl", "no rows"),
+            ("[1]", nil, "line 1", "JSON object"),
+            ("{\"text\": \"a\"}\n{\"text\": ", nil, "line 2", "not valid JSON"),
+            (#"{"answer": "true"}"#, nil, "line 1", "asks anything"),
+            (#"{"instruction": "x", "output": "y"}"#, .likelihood, "line 1", "no \"answer\""),
+            (
+                #"{"instruction": "x", "answer": "maybe"}"#, nil, "line 1",
+                "none of the known answers"
+            ),
+            (#"{"instruction": "x", "answer": "true"}"#, nil, "line 1", "not among the choices"),
+            (#"{"instruction": "true?", "answer": "true"}"#, nil, "line 1", "a single answer"),
+            (
+                #"{"instruction": "answer1 answer2", "answer": "answer3"}"#, nil, "line 1",
+                "not among the choices"
+            ),
+            (
+                #"{"instruction": "true/false", "output": "no", "answer": "true"}"#, .likelihood,
+                "line 1", "does not contain the answer"
+            ),
+            (
+                #"{"prompt": "x", "choices": ["a", "b"], "answer": "c"}"#, nil, "line 1",
+                "not among the choices"
+            ),
+            (#"{"prompt": "x", "choices": ["a"], "answer": "a"}"#, nil, "line 1", "two or more"),
+            (#"{"prompt": "x", "choices": ["a", 1], "answer": "a"}"#, nil, "line 1", "two or more"),
+            (#"{"prompt": "", "completion": "a"}"#, nil, "line 1", "the prompt is empty"),
+            (#"{"prompt": 5, "completion": "a"}"#, nil, "line 1", "no string"),
+            (#"{"text": "a"}"#, .exact, "line 1", "what is expected"),
+            (#"{"prompt": "a", "completion": ""}"#, .perplexity, "line 1", "is a target"),
+        ] as [(String, EvaluationMeasure?, String, String)])
     func `bad input names its line`(
         rows: String, measure: EvaluationMeasure?, place: String, problem: String
     ) throws {
@@ -302,13 +306,14 @@ import Testing
     }
 
     @Test func `a compressed file is told from a bad one`() throws {
-        let error = try #require(try with("") { model, path -> LorikeetError? in
-            try Data([0x1F, 0x8B, 8, 0]).write(to: URL(filePath: path))
-            do { _ = try EvaluationTask(jsonl: path, name: "t", model: model) } catch {
-                return error as? LorikeetError
-            }
-            return nil
-        })
+        let error = try #require(
+            try with("") { model, path -> LorikeetError? in
+                try Data([0x1F, 0x8B, 8, 0]).write(to: URL(filePath: path))
+                do { _ = try EvaluationTask(jsonl: path, name: "t", model: model) } catch {
+                    return error as? LorikeetError
+                }
+                return nil
+            })
         #expect(error.advice?.contains("gunzip") == true)
     }
 }

@@ -7,8 +7,9 @@ import Testing
 /// Several sequences at once give what each of them gives alone.
 @Suite struct BatchTests {
     private static let precisions = [Precision.fp32, .int16]
-    // The same sums in another order, on logits near 10.
-    private static let tolerance: Float = 1e-4
+    /// On logits near 10: the same sums in another order; below fp32 a last bit of the keys and values
+    /// decides how a half is rounded, which is 5e-4 of it, and of the last activations how an integer is.
+    private func tolerance(_ precision: Precision) -> Float { precision == .fp32 ? 1e-4 : 2e-2 }
 
     private func withModel<Result>(
         _ precision: Precision, _ body: (LanguageModel) throws -> Result
@@ -57,7 +58,7 @@ import Testing
             for (i, expected) in alone.enumerated() {
                 let worst = zip(together[i * 256..<(i + 1) * 256], expected).map { abs($0 - $1) }
                     .max()
-                #expect(try #require(worst) <= Self.tolerance, "sequence \(i)")
+                #expect(try #require(worst) <= tolerance(precision), "sequence \(i)")
             }
         }
     }
@@ -91,7 +92,8 @@ import Testing
                     continuations: shape.1.map { $0.utf8.map(Int32.init) })
             }
             let scorer = LikelihoodScorer(model, adapter: nil, sequences: 2)
-            let scores = try scorer.logLikelihoods(of: Array(questions[..<2]))
+            let scores =
+                try scorer.logLikelihoods(of: Array(questions[..<2]))
                 + scorer.logLikelihoods(of: Array(questions[2...]))
             let pass = InferencePass(model: model.model, compute: model.compute)
             for (question, scores) in zip(questions, scores) {
