@@ -38,4 +38,18 @@ enum Format {
             ? String(format: "%d:%02d:%02d", hours, minutes, rest)
             : String(format: "%d:%02d", minutes, rest)
     }
+    /// Lines of as many cells each, in columns two spaces apart; those of `rightAligned` end together.
+    static func table(_ lines: [[String]], rightAligned: Set<Int>) -> String {
+        let columns = lines.first?.indices ?? 0..<0
+        let widths = columns.map { column in lines.map { $0[column].count }.max() ?? 0 }
+        return lines.map { cells in
+            let padded = columns.map { column in
+                let space = String(repeating: " ", count: widths[column] - cells[column].count)
+                return rightAligned.contains(column)
+                    ? space + cells[column] : cells[column] + space
+            }
+            let line = padded.joined(separator: "  ")
+            return String(line.reversed().drop { $0 == " " }.reversed())
+        }.joined(separator: "\n")
+    }
 }

@@ -43,6 +43,8 @@ import Testing
         ["train", "--model", "x", "--data", "y", "--output", "z", "--epochs", "1", "--steps", "1"],
         ["train", "--model", "x", "--data", "y", "--output", "z", "--target-modules", "q_prj"],
         ["logits", "--model", "x", "--tokens", "1,two", "--output", "y"],
+        ["evaluate", "--model", "x"], ["evaluate", "--model", "x", "--task", "y", "--by", "luck"],
+        ["evaluate", "--model", "x", "--task", "y", "--limit", "0"],
     ])
     func `wrong usage exits with 64`(arguments: [String]) throws {
         let outcome = try Program.run(arguments)

@@ -39,6 +39,7 @@ extension FineTuning {
             "--max-memory": options.maximumMemory.map { "\($0)" } ?? "none",
             "--batch-size": "\(training.batchSize)",
             "--accumulate": "\(training.accumulate)",
+            "--prompt": text(options.prompt?.rawValue),
             "--max-length": "\(options.maximumLength)",
             "--learning-rate": text(training.learningRate),
             "--schedule": training.schedule.rawValue,

@@ -24,7 +24,8 @@ extension FineTuning {
         let length = min(options.maximumLength, model.model.configuration.maximumPositions)
         let data = try TrainingData(
             jsonl: path, tokenizer: model.tokenizer, chatTemplate: model.chatTemplate,
-            maximumLength: length, pool: model.compute.pool, validation: options.validation,
+            prompt: options.prompt, maximumLength: length, pool: model.compute.pool,
+            validation: options.validation,
             seed: options.training.seed)
         let base = try MemoryPlan.Base(model)
         let shape = MemoryPlan.Data(data, options: options.training, maximumLength: length)

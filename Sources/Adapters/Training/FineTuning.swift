@@ -18,6 +18,8 @@ public struct FineTuning: Sendable {
         public var alpha: Double?
         /// The layers of each block that are adapted.
         public var targetModules = LinearModule.allCases
+        /// How instructions are put; nil for as chats where the model has a template.
+        public var prompt: PromptStyle?
         /// Longer rows are cut.
         public var maximumLength = 512
         /// What is validated with; nil for nothing.

@@ -71,7 +71,7 @@ public struct Sampler {
         }
         p.pointer.update(from: logits.baseAddress!, count: p.count)
         penalize()
-        choice.token = parameters.temperature == 0 ? largest() : draw()
+        choice.token = parameters.temperature == 0 ? p.elements.likeliestToken : draw()
         if parameters.topLogProbabilities != nil {
             choice.logProbability = logits[Int(choice.token)] - logSum
         }
@@ -93,13 +93,6 @@ public struct Sampler {
             p[Int(token)] -=
                 parameters.presencePenalty + Float(count) * parameters.frequencyPenalty
         }
-    }
-
-    /// The largest logit's token, the first of equals.
-    private func largest() -> Int32 {
-        var best = 0
-        for index in 1..<max(p.count, 1) where p[index] > p[best] { best = index }
-        return Int32(best)
     }
 
     private mutating func draw() -> Int32 {
@@ -179,5 +172,19 @@ public struct Sampler {
             if rest < 0 { break }
         }
         return last
+    }
+}
+
+extension UnsafeMutableBufferPointer<Float> {
+    /// The largest logit's token, the first of equals.
+    var likeliestToken: Int32 { UnsafeBufferPointer(self).likeliestToken }
+}
+
+extension UnsafeBufferPointer<Float> {
+    /// The largest logit's token, the first of equals.
+    var likeliestToken: Int32 {
+        var best = 0
+        for index in 1..<Swift.max(count, 1) where self[index] > self[best] { best = index }
+        return Int32(best)
     }
 }

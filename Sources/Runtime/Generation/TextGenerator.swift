@@ -60,15 +60,14 @@ public struct Generation: Sendable {
 public final class TextGenerator {
     private let model: LanguageModel
     private let pass: InferencePass
-    private let cache: KVCache
-    private var cachedTokens: [Int32] = []
+    private let cached: TokenCache
     private var cachedAdapter: (any LowRankDeltas)?
 
     /// A generator for sequences of at most `capacity` tokens (the model's limit by default).
     public init(_ model: LanguageModel, capacity: Int? = nil) {
         self.model = model
         pass = InferencePass(model: model.model, compute: model.compute)
-        cache = pass.makeCache(capacity: capacity)
+        cached = TokenCache(pass.makeCache(capacity: capacity))
     }
 
     /// Generates an answer.
@@ -85,10 +84,10 @@ public final class TextGenerator {
         onText: (String) -> Bool = { _ in true }
     ) throws -> Generation {
         let prompt = request.prompt
-        guard prompt.count < cache.capacity else {
+        guard prompt.count < cached.cache.capacity else {
             throw LorikeetError(
                 .invalidArgument, "prompt", "leaves no room for an answer",
-                expected: "fewer than \(cache.capacity) tokens", got: "\(prompt.count)")
+                expected: "fewer than \(cached.cache.capacity) tokens", got: "\(prompt.count)")
         }
         var generation = Generation()
         generation.promptTokens = prompt.count
@@ -102,7 +101,7 @@ public final class TextGenerator {
             request.sampling, prompt: prompt, vocabulary: logits.count, compute: model.compute)
         var decoder = model.tokenizer.streamingDecoder(skipSpecialTokens: true)
         var stops = StopStrings(request.stopStrings)
-        let room = min(request.maximumTokens, cache.capacity - prompt.count)
+        let room = min(request.maximumTokens, cached.cache.capacity - prompt.count)
         var firstToken = start
         func emit(_ text: String) -> Bool {
             generation.text += text
@@ -139,16 +138,15 @@ public final class TextGenerator {
 
     /// Forgets what was said before.
     public func reset() {
-        cache.truncate(to: 0)
-        cachedTokens = []
+        cached.truncate(to: 0)
         cachedAdapter = nil
     }
 
     private func forward(
         _ tokens: [Int32], _ adapter: (any LowRankDeltas)?
     ) throws -> UnsafeBufferPointer<Float> {
-        let logits = try pass.forward(tokens, cache: cache, adapter: adapter)
-        cachedTokens += tokens
+        let logits = try pass.forward(tokens, cache: cached.cache, adapter: adapter)
+        cached.append(tokens)
         return logits
     }
 
@@ -156,12 +154,8 @@ public final class TextGenerator {
     private func reuse(_ prompt: [Int32], _ adapter: (any LowRankDeltas)?) -> Int {
         if adapter !== cachedAdapter { reset() }
         cachedAdapter = adapter
-        var shared = zip(prompt, cachedTokens).prefix { $0 == $1 }.count
         // The last token runs again: its logits are not kept.
-        if shared == prompt.count { shared = max(0, shared - 1) }
-        cache.truncate(to: shared)
-        cachedTokens.removeSubrange(shared...)
-        return shared
+        return cached.keep(prefixOf: prompt, atMost: max(0, prompt.count - 1))
     }
 }
 

@@ -8,7 +8,7 @@ public import LorikeetQuant
 /// let logits = try pass.forward(prompt, cache: cache, adapter: nil, logits: .last)
 /// ```
 public final class InferencePass {
-    /// Which positions' logits a caller wants.
+    /// Which positions' logits a caller wants of one sequence.
     public enum Logits: Sendable {
         /// The last token's [1, vocabulary].
         case last
@@ -54,6 +54,34 @@ public final class InferencePass {
         KVCache(model.configuration, capacity: capacity, precision: compute.precision)
     }
 
+    /// Tokens that one sequence goes on with.
+    public struct Input: Sendable {
+        /// At least one.
+        public var tokens: [Int32]
+        /// What precedes them; the sequence's alone.
+        public var cache: KVCache
+
+        /// `tokens` behind what is in `cache`.
+        public init(_ tokens: [Int32], after cache: KVCache) {
+            self.tokens = tokens
+            self.cache = cache
+        }
+    }
+
+    /// A token whose log p is asked for, as the one that follows another.
+    public struct Target: Sendable {
+        /// Which of the input's tokens it follows.
+        public var position: Int
+        /// The token.
+        public var token: Int32
+
+        /// `token`, behind the input's token at `position`.
+        public init(position: Int, token: Int32) {
+            self.position = position
+            self.token = token
+        }
+    }
+
     /// Appends `tokens` to the sequence in `cache` and returns logits.
     ///
     /// - tokens: at least one; what follows the `cache.count` tokens already there.
@@ -64,23 +92,49 @@ public final class InferencePass {
     public func forward(
         _ tokens: [Int32], cache: KVCache, adapter: (any LowRankDeltas)?, logits: Logits = .last
     ) throws -> UnsafeBufferPointer<Float> {
-        let (C, V) = (model.configuration.hiddenSize, model.configuration.vocabularySize)
-        let wanted = logits == .all ? tokens.count : 1
+        let inputs = [Input(tokens, after: cache)]
+        guard logits == .all else { return try forward(inputs, adapter: adapter) }
+        let V = model.configuration.vocabularySize
         var written = 0
-        try hiddenStates(tokens, cache: cache, adapter: adapter) { hidden, count, isLast in
-            if output.count < wanted * V { output = Buffer(wanted * V) }
-            switch logits {
-            case .last:
-                guard isLast else { return }
-                normalize(hidden + (count - 1) * C, count: 1)
-                project(count: 1, into: output.pointer)
-            case .all:
-                normalize(hidden, count: count)
-                project(count: count, into: output.pointer + written * V)
-                written += count
-            }
+        try hiddenStates(inputs, adapter: adapter) { _, count in
+            if written == 0 { reserveOutput(tokens.count) }
+            normalize(x.pointer, count: count)
+            project(count: count, into: output.pointer + written * V)
+            written += count
         }
-        return UnsafeBufferPointer(start: output.pointer, count: wanted * V)
+        return UnsafeBufferPointer(start: output.pointer, count: tokens.count * V)
+    }
+
+    /// Appends the tokens of several sequences, which share the reading of every weight, and returns the
+    /// logits after the last token of each.
+    ///
+    /// - inputs: one or more, each with a cache of its own.
+    /// - adapter: the low-rank terms of all, or nil for the base alone.
+    /// - Returns: [inputs, vocabulary], valid until the next call.
+    /// - Throws: `LorikeetError` for an input without tokens, a token outside the vocabulary or a
+    ///   sequence past its cache's capacity; the caches are then as they were.
+    public func forward(
+        _ inputs: [Input], adapter: (any LowRankDeltas)?
+    ) throws -> UnsafeBufferPointer<Float> {
+        let (C, V) = (model.configuration.hiddenSize, model.configuration.vocabularySize)
+        var written = 0
+        try hiddenStates(inputs, adapter: adapter) { pieces, _ in
+            if written == 0 { reserveOutput(inputs.count) }
+            // The last rows move to the front: nobody reads the others.
+            var ends = 0
+            for piece in pieces where piece.tokens.upperBound == inputs[piece.input].tokens.count {
+                let row = piece.start + piece.tokens.count - 1
+                if row > ends {
+                    (x.pointer + ends * C).update(from: x.pointer + row * C, count: C)
+                }
+                ends += 1
+            }
+            guard ends > 0 else { return }
+            normalize(x.pointer, count: ends)
+            project(count: ends, into: output.pointer + written * V)
+            written += ends
+        }
+        return UnsafeBufferPointer(start: output.pointer, count: inputs.count * V)
     }
 
     /// Appends `tokens` to the sequence in `cache`; returns log p of each token but the first, given
@@ -90,46 +144,112 @@ public final class InferencePass {
     public func logProbabilities(
         of tokens: [Int32], cache: KVCache, adapter: (any LowRankDeltas)?
     ) throws -> [Float] {
-        var result: [Float] = []
-        var begin = 0
-        try hiddenStates(tokens, cache: cache, adapter: adapter) { hidden, count, _ in
-            normalize(hidden, count: count)
-            let targets = (0..<count).filter { begin + $0 + 1 < tokens.count }.map {
-                CrossEntropy.Target(row: $0, token: tokens[begin + $0 + 1])
+        let targets = tokens.indices.dropFirst().map {
+            Target(position: $0 - 1, token: tokens[$0])
+        }
+        return try logProbabilities(
+            of: [targets], in: [Input(tokens, after: cache)], adapter: adapter)[0]
+    }
+
+    /// Appends the tokens of several sequences; returns log p of each input's targets.
+    ///
+    /// - targets: the i-th input's, in any order.
+    /// - inputs: as `forward` takes them.
+    /// - Returns: as many numbers an input as it has targets, in their order.
+    /// - Throws: as `forward` does.
+    public func logProbabilities(
+        of targets: [[Target]], in inputs: [Input], adapter: (any LowRankDeltas)?
+    ) throws -> [[Float]] {
+        precondition(targets.count == inputs.count, "targets of \(targets.count) inputs")
+        try model.check(targets.lazy.joined().map(\.token))
+        var result = targets.map { [Float](repeating: 0, count: $0.count) }
+        try hiddenStates(inputs, adapter: adapter) { pieces, count in
+            var places: [(input: Int, target: Int)] = []
+            var wanted: [CrossEntropy.Target] = []
+            for piece in pieces {
+                for (index, target) in targets[piece.input].enumerated()
+                where piece.tokens.contains(target.position) {
+                    let row = piece.start + target.position - piece.tokens.lowerBound
+                    places.append((piece.input, index))
+                    wanted.append(CrossEntropy.Target(row: row, token: target.token))
+                }
             }
-            crossEntropy.forward(scratch.normed.pointer, targets: targets, on: compute) { _, loss in
-                result.append(-loss)
+            guard !wanted.isEmpty else { return }
+            normalize(x.pointer, count: count)
+            crossEntropy.forward(scratch.normed.pointer, targets: wanted, on: compute) {
+                result[places[$0].input][places[$0].target] = -$1
             }
-            begin += count
         }
         return result
     }
 
-    // Runs the blocks over the tokens, a chunk at a time; `body` gets each chunk's residual stream
-    // [count, hidden] before the final norm.
+    // Some of an input's tokens, in consecutive rows of a chunk.
+    private struct Piece {
+        let input: Int
+        let tokens: Range<Int>
+        // The first one's row.
+        let start: Int
+    }
+
+    // Runs the blocks over the inputs' tokens, a chunk at a time; `body` gets each chunk's pieces and
+    // rows, whose residual stream before the final norm is in `x`.
     private func hiddenStates(
-        _ tokens: [Int32], cache: KVCache, adapter: (any LowRankDeltas)?,
-        _ body: (_ hidden: UnsafePointer<Float>, _ count: Int, _ isLast: Bool) -> Void
+        _ inputs: [Input], adapter: (any LowRankDeltas)?,
+        _ body: (_ pieces: [Piece], _ count: Int) -> Void
     ) throws {
-        try check(tokens, cache)
-        cache.reserve(tokens.count)
-        if cache.reserved > rotary.positions {
-            rotary = RotaryEmbedding(model.configuration, positions: cache.reserved)
+        try check(inputs)
+        for input in inputs { input.cache.reserve(input.tokens.count) }
+        let positions = inputs.reduce(0) { max($0, $1.cache.reserved) }
+        if positions > rotary.positions {
+            rotary = RotaryEmbedding(model.configuration, positions: positions)
         }
-        for begin in stride(from: 0, to: tokens.count, by: chunk) {
-            let piece = tokens[begin..<min(begin + chunk, tokens.count)]
-            let batch = Batch(sequences: [.init(start: 0, count: piece.count, cache: cache)])
+        for pieces in chunks(inputs) {
+            let batch = Batch(
+                sequences: pieces.map {
+                    .init(
+                        start: $0.start, count: $0.tokens.count, cache: inputs[$0.input].cache)
+                })
             scratch.prepare(batch, adapter: adapter, layers: model.blocks.count)
             var pass = ForwardContext(
                 batch: batch, adapter: adapter, rotary: rotary, scratch: scratch, compute: compute)
-            model.embed(piece, into: x.pointer, on: compute)
+            for piece in pieces {
+                model.embed(
+                    inputs[piece.input].tokens[piece.tokens],
+                    into: x.pointer + piece.start * model.configuration.hiddenSize, on: compute)
+            }
             for (layer, block) in model.blocks.enumerated() {
                 pass.layer = layer
                 block.forward(x.pointer, into: x.pointer, keeping: activations, pass: pass)
             }
-            cache.advance(by: piece.count)
-            body(x.pointer, piece.count, piece.endIndex == tokens.count)
+            for piece in pieces { inputs[piece.input].cache.advance(by: piece.tokens.count) }
+            body(pieces, batch.count)
         }
+    }
+
+    // The inputs' tokens end to end, in chunks.
+    private func chunks(_ inputs: [Input]) -> [[Piece]] {
+        var chunks: [[Piece]] = []
+        var room = 0
+        for (index, input) in inputs.enumerated() {
+            var begin = 0
+            while begin < input.tokens.count {
+                if room == 0 {
+                    chunks.append([])
+                    room = chunk
+                }
+                let end = min(begin + room, input.tokens.count)
+                chunks[chunks.count - 1].append(
+                    Piece(input: index, tokens: begin..<end, start: chunk - room))
+                room -= end - begin
+                begin = end
+            }
+        }
+        return chunks
+    }
+
+    private func reserveOutput(_ rows: Int) {
+        let count = rows * model.configuration.vocabularySize
+        if output.count < count { output = Buffer(count) }
     }
 
     private func normalize(_ hidden: UnsafePointer<Float>, count: Int) {
@@ -146,17 +266,22 @@ public final class InferencePass {
         ) { _ in logits }
     }
 
-    private func check(_ tokens: [Int32], _ cache: KVCache) throws {
-        guard !tokens.isEmpty else {
-            throw LorikeetError(.invalidArgument, "prompt", "has no tokens")
-        }
-        try model.check(tokens)
-        guard tokens.count <= cache.capacity - cache.count else {
-            throw LorikeetError(
-                .invalidArgument, "sequence", "longer than its cache",
-                expected: "at most \(cache.capacity) tokens",
-                got: "\(cache.count) + \(tokens.count)",
-                advice: "Shorten the prompt or give the cache a larger capacity.")
+    private func check(_ inputs: [Input]) throws {
+        precondition(
+            Set(inputs.map { ObjectIdentifier($0.cache) }).count == inputs.count,
+            "two inputs with one cache")
+        for input in inputs {
+            guard !input.tokens.isEmpty else {
+                throw LorikeetError(.invalidArgument, "prompt", "has no tokens")
+            }
+            try model.check(input.tokens)
+            guard input.tokens.count <= input.cache.capacity - input.cache.count else {
+                throw LorikeetError(
+                    .invalidArgument, "sequence", "longer than its cache",
+                    expected: "at most \(input.cache.capacity) tokens",
+                    got: "\(input.cache.count) + \(input.tokens.count)",
+                    advice: "Shorten the prompt or give the cache a larger capacity.")
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ extension DataOptions {
         let files = try TokenizerFiles(checkpoint)
         let rows = try TrainingData(
             jsonl: data, tokenizer: files.tokenizer(), chatTemplate: files.chatTemplate(),
-            maximumLength: longest)
+            prompt: prompt, maximumLength: longest)
         return MemoryPlan.Data(rows, options: options, maximumLength: longest)
     }
 }

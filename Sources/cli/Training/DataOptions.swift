@@ -1,10 +1,17 @@
-import ArgumentParser
-import LorikeetAdapters
+public import ArgumentParser
+public import LorikeetAdapters
 
 /// What is learned from, and in which order.
 struct DataOptions: ParsableArguments {
     @Option(help: "A JSONL file.")
     var data: String?
+
+    @Option(
+        help: """
+            How an instruction is put: chat, through the model's template, or alpaca; default: chat where there \
+            is a template.
+            """)
+    var prompt: PromptStyle?
 
     @Option(help: "Longer rows are cut to this many tokens.")
     var maxLength = 512
@@ -47,6 +54,7 @@ struct DataOptions: ParsableArguments {
     }
 
     func apply(to options: inout FineTuning.Options) {
+        options.prompt = prompt
         options.maximumLength = maxLength
         options.validation = validation.map { .file($0) } ?? validationSplit.map { .split($0) }
         options.training.batching =
@@ -55,3 +63,5 @@ struct DataOptions: ParsableArguments {
         options.training.shuffles = !noShuffle
     }
 }
+
+extension PromptStyle: ExpressibleByArgument {}

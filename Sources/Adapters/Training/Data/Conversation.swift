@@ -57,7 +57,8 @@ struct Conversation {
         return spans
     }
 
-    private func render(_ count: Int, addGenerationPrompt: Bool) throws -> String {
+    /// The text of the first `count` messages.
+    func render(_ count: Int, addGenerationPrompt: Bool) throws -> String {
         try naming(count) {
             try template.render(
                 Array(messages.prefix(count)), addGenerationPrompt: addGenerationPrompt,

@@ -43,6 +43,7 @@ public struct TrainingData: Sendable {
     ///   - path: the file.
     ///   - tokenizer: the model's.
     ///   - chatTemplate: how chats become text; rows of messages need one.
+    ///   - prompt: how instructions are put; nil for as chats where there is a template.
     ///   - maximumLength: tokens per row; what is past them is cut off.
     ///   - pool: the threads to tokenize on; nil for the caller's own.
     ///   - validation: what is validated with; nil for nothing.
@@ -50,10 +51,11 @@ public struct TrainingData: Sendable {
     /// - Throws: `.malformed` naming the line: text that is no JSON, an unknown shape, an id outside the
     ///   vocabulary, a chat that the template refuses; and for a file without rows or without targets.
     public init(
-        jsonl path: String, tokenizer: Tokenizer, chatTemplate: ChatTemplate?, maximumLength: Int,
-        pool: ThreadPool? = nil, validation: Validation? = nil, seed: UInt64 = 0
+        jsonl path: String, tokenizer: Tokenizer, chatTemplate: ChatTemplate?,
+        prompt: PromptStyle? = nil, maximumLength: Int, pool: ThreadPool? = nil, validation: Validation? = nil, seed: UInt64 = 0
     ) throws {
-        let reader = TrainingRowReader(tokenizer: tokenizer, chatTemplate: chatTemplate)
+        let reader = TrainingRowReader(
+            tokenizer: tokenizer, chatTemplate: chatTemplate, style: prompt)
         let pool = pool ?? ThreadPool(threads: 1)
         func read(_ path: String) throws -> IndexedRows {
             let rows = try IndexedRows(

@@ -4,6 +4,8 @@ import LorikeetRuntime
 struct TrainingRowReader {
     let tokenizer: Tokenizer
     let chatTemplate: ChatTemplate?
+    /// How an instruction is put; nil for a chat where there is a template.
+    var style: PromptStyle?
 
     /// The row of one object; `source` is its file and line, for errors.
     func row(_ json: JSON, source: String) throws -> TrainingRow {
@@ -26,7 +28,8 @@ struct TrainingRowReader {
             got: members.isEmpty ? "no keys" : "the keys \(members.keys.joined(separator: ", "))")
     }
 
-    private func string(_ members: JSON.Object, _ key: String, _ source: String) throws -> String {
+    /// The string at `key`.
+    func string(_ members: JSON.Object, _ key: String, _ source: String) throws -> String {
         guard let text = members[key]?.string else {
             throw LorikeetError(.malformed, source, "\"\(key)\" is no string")
         }
@@ -47,65 +50,71 @@ struct TrainingRowReader {
     private func chat(
         _ messages: [ChatMessage], tools: JSON?, _ source: String
     ) throws -> TrainingRow {
+        try conversation(messages, tools: tools, source).row(tokenizer)
+    }
+
+    private func conversation(
+        _ messages: [ChatMessage], tools: JSON?, _ source: String
+    ) throws -> Conversation {
         guard let chatTemplate else {
             throw LorikeetError(
-                .unsupported, source, "a row of messages, but the model has no chat template",
+                .unsupported, source,
+                "a row to be put as a chat, but the model has no chat template",
                 advice:
                     "Give the model's folder a chat_template.jinja, or use prompt and completion.")
         }
-        let conversation = Conversation(
+        return Conversation(
             messages: messages, tools: tools, template: chatTemplate, source: source)
-        return try conversation.row(tokenizer)
     }
 
     private func instruction(_ members: JSON.Object, _ source: String) throws -> TrainingRow {
-        let instruction = try string(members, "instruction", source)
         let output = try string(members, "output", source)
-        let input =
-            members["input"].map(\.isNull) ?? true ? "" : try string(members, "input", source)
-        if chatTemplate != nil {
-            let question = input.isEmpty ? instruction : instruction + "\n\n" + input
-            return try chat(
-                [
-                    ChatMessage(role: "user", content: question),
-                    ChatMessage(role: "assistant", content: output),
-                ], tools: nil, source)
+        guard usesChat else {
+            return completion(try prompt(members, source), completion: output)
         }
-        return completion(prompt: Self.alpacaPrompt(instruction, input), completion: output)
+        let answer = ChatMessage(role: "assistant", content: output)
+        return try chat([question(members, source), answer], tools: nil, source)
     }
 
-    /// The prompt of Stanford's Alpaca, github.com/tatsu-lab/stanford_alpaca.
-    static func alpacaPrompt(_ instruction: String, _ input: String) -> String {
-        let context = input.isEmpty ? "" : ", paired with an input that provides further context"
-        let section = input.isEmpty ? "" : "### Input:\n\(input)\n\n"
-        return "Below is an instruction that describes a task\(context). "
-            + "Write a response that appropriately completes the request.\n\n"
-            + "### Instruction:\n\(instruction)\n\n\(section)### Response:\n"
+    /// What a model is asked with for an object with an instruction, and perhaps an input.
+    func prompt(_ members: JSON.Object, _ source: String) throws -> Prompt {
+        guard usesChat else {
+            let (instruction, input) = try parts(members, source)
+            return Prompt.alpaca(instruction, input)
+        }
+        let question = try conversation([question(members, source)], tools: nil, source)
+        return Prompt(
+            text: try question.render(1, addGenerationPrompt: true), addsSpecialTokens: false)
+    }
+
+    private var usesChat: Bool { style.map { $0 == .chat } ?? (chatTemplate != nil) }
+
+    private func question(_ members: JSON.Object, _ source: String) throws -> ChatMessage {
+        let (instruction, input) = try parts(members, source)
+        return ChatMessage(
+            role: "user", content: input.isEmpty ? instruction : instruction + "\n\n" + input)
+    }
+
+    private func parts(
+        _ members: JSON.Object, _ source: String
+    ) throws -> (instruction: String, input: String) {
+        let hasInput = members["input"].map { !$0.isNull } ?? false
+        return (
+            try string(members, "instruction", source),
+            hasInput ? try string(members, "input", source) : ""
+        )
     }
 
     // MARK: Texts
 
     private func completion(_ members: JSON.Object, _ source: String) throws -> TrainingRow {
-        completion(
-            prompt: try string(members, "prompt", source),
-            completion: try string(members, "completion", source))
+        let prompt = Prompt(text: try string(members, "prompt", source), addsSpecialTokens: true)
+        return completion(prompt, completion: try string(members, "completion", source))
     }
 
-    /// The tokens of both as one text, where the prompt keeps the tokens it has alone, which are what
-    /// the model will be asked with; otherwise each tokenized by itself.
-    private func completion(prompt: String, completion: String) -> TrainingRow {
-        var promptIDs = tokenizer.encode(prompt, addSpecialTokens: true)
-        // a tokenizer that ends every text must not end the prompt
-        if let end = tokenizer.endOfText, promptIDs.last == end,
-            tokenizer.encode(prompt, addSpecialTokens: false).last != end
-        {
-            promptIDs.removeLast()
-        }
-        var ids = tokenizer.encode(prompt + completion, addSpecialTokens: true)
-        if !ids.starts(with: promptIDs) {
-            ids = promptIDs + tokenizer.encode(completion, addSpecialTokens: false)
-        }
-        ids = ended(ids)
+    private func completion(_ prompt: Prompt, completion: String) -> TrainingRow {
+        let (promptIDs, whole) = prompt.tokens(continuedBy: completion, tokenizer)
+        let ids = ended(whole)
         let ignored = repeatElement(TrainingRow.masked, count: promptIDs.count)
         return TrainingRow(
             inputIDs: ids, labels: Array(ignored) + Array(ids.dropFirst(promptIDs.count)))

@@ -93,14 +93,14 @@ package struct LlamaAttention: Sendable {
             width: attention.keyValueHeads * attention.headSize, on: pass.compute)
         attention.forward(
             spans(kept, pass), q: q, into: o, scratch: pass.scratch.scores, on: pass.compute)
-        for sequence in pass.batch.sequences {
-            guard let cache = sequence.cache, let kv = cache.halves(layer: pass.layer) else {
-                continue
+        let cached = pass.batch.sequences.compactMap { sequence in
+            sequence.cache?.halves(layer: pass.layer).map { kv in
+                CachedAttention.Span(
+                    start: sequence.start, count: sequence.count,
+                    past: sequence.cache?.count ?? 0, kv: kv)
             }
-            let span = CachedAttention.Span(
-                start: sequence.start, count: sequence.count, past: cache.count, kv: kv)
-            pass.scratch.cachedAttention.forward(span, q: q, into: o, on: pass.compute)
         }
+        pass.scratch.cachedAttention.forward(cached, q: q, into: o, on: pass.compute)
     }
 
     private func spans(_ kept: BlockActivations, _ pass: ForwardContext) -> [AttentionSpan] {

@@ -5,7 +5,7 @@ import QuantKernels
 ///
 /// The query heads of a group read each key and value together. A single query's positions are divided
 /// into parts of fixed length, so that threads share a long cache and the result does not depend on
-/// how many they are.
+/// how many they are, nor on what other sequences are in the batch.
 package final class CachedAttention {
     /// New rows of one sequence.
     struct Span {
@@ -28,7 +28,17 @@ package final class CachedAttention {
     // Positions of a part: long enough that merging is cheap, short enough to divide.
     private static let part = 256
 
-    // A single query's parts: o [parts, heads · headSize], and [keyValueHeads, parts, group] each.
+    // A tile of a span's rows, or a part of the positions that a single row attends to.
+    private struct Piece {
+        let span: Int
+        let number: Int
+        // How many the span has, and the index of a row's first part.
+        let of: Int
+        let first: Int
+    }
+
+    private var pieces: [Piece] = []
+    // Single queries' parts: o [parts, heads · headSize], and of each query [keyValueHeads, parts, group].
     private var outputs = Buffer<Float>(0)
     private var tops = Buffer<Float>(0)
     private var sums = Buffer<Float>(0)
@@ -65,29 +75,39 @@ package final class CachedAttention {
     /// - q: rotated queries [rows, heads · headSize]
     /// - o: [rows, heads · headSize]
     func forward(
-        _ span: Span, q: UnsafePointer<Float>, into o: UnsafeMutablePointer<Float>,
+        _ spans: [Span], q: UnsafePointer<Float>, into o: UnsafeMutablePointer<Float>,
         on compute: Compute
     ) {
-        let (q, o) = (q + span.start * width, o + span.start * width)
-        if span.count == 1 {
-            attendOne(span, q: q, into: o, on: compute)
-        } else {
-            attendTiles(span, q: q, into: o, on: compute)
+        pieces.removeAll(keepingCapacity: true)
+        for (index, span) in spans.enumerated() where span.count > 1 {
+            // The last tiles see the most: first, so that none is left over at the end.
+            let tiles = (span.count + Self.tile - 1) / Self.tile
+            for tile in (0..<tiles).reversed() {
+                pieces.append(Piece(span: index, number: tile, of: tiles, first: 0))
+            }
         }
+        attendTiles(spans, q: q, into: o, on: compute)
+        pieces.removeAll(keepingCapacity: true)
+        for (index, span) in spans.enumerated() where span.count == 1 {
+            let (parts, first) = (span.past / Self.part + 1, pieces.count)
+            for part in 0..<parts {
+                pieces.append(Piece(span: index, number: part, of: parts, first: first))
+            }
+        }
+        attendParts(spans, q: q, into: o, on: compute)
     }
 
     private func attendTiles(
-        _ span: Span, q: UnsafePointer<Float>, into o: UnsafeMutablePointer<Float>,
+        _ spans: [Span], q: UnsafePointer<Float>, into o: UnsafeMutablePointer<Float>,
         on compute: Compute
     ) {
-        let tiles = (span.count + Self.tile - 1) / Self.tile
-        let kernels = compute.kernels
-        compute.pool.run(pieces: tiles * keyValueHeads) { thread, item in
-            // The last tiles see the most: first, so that none is left over at the end.
-            let (tile, head) = (tiles - 1 - item / keyValueHeads, item % keyValueHeads)
-            let first = tile * Self.tile
+        let (pieces, kernels) = (self.pieces, compute.kernels)
+        compute.pool.run(pieces: pieces.count * keyValueHeads) { thread, item in
+            let (piece, head) = (pieces[item / keyValueHeads], item % keyValueHeads)
+            let span = spans[piece.span]
+            let first = piece.number * Self.tile
             let rows = min(Self.tile, span.count - first)
-            let offset = first * width + head * group * headSize
+            let offset = (span.start + first) * width + head * group * headSize
             let (top, sum) = (tileTops[thread].pointer, tileSums[thread].pointer)
             withUnsafePointer(to: span.kv) { kv in
                 kernels.attend(
@@ -100,34 +120,44 @@ package final class CachedAttention {
         }
     }
 
-    private func attendOne(
-        _ span: Span, q: UnsafePointer<Float>, into o: UnsafeMutablePointer<Float>,
+    private func attendParts(
+        _ spans: [Span], q: UnsafePointer<Float>, into o: UnsafeMutablePointer<Float>,
         on compute: Compute
     ) {
-        let positions = span.past + 1
-        let parts = (positions + Self.part - 1) / Self.part
-        reserve(parts)
-        let kernels = compute.kernels
-        compute.pool.run(pieces: parts * keyValueHeads) { thread, item in
-            let (part, head) = (item / keyValueHeads, item % keyValueHeads)
+        reserve(pieces.count)
+        let (pieces, kernels) = (self.pieces, compute.kernels)
+        // A span's results, which are final where it has one part.
+        func partial(_ piece: Piece) -> UnsafeMutablePointer<Float> {
+            piece.of == 1
+                ? o + spans[piece.span].start * width : outputs.pointer + piece.first * width
+        }
+        // Where the statistics of a head's first part lie.
+        func statistics(_ piece: Piece, _ head: Int) -> Int {
+            (piece.first * keyValueHeads + head * piece.of) * group
+        }
+        compute.pool.run(pieces: pieces.count * keyValueHeads) { thread, item in
+            let (piece, head) = (pieces[item / keyValueHeads], item % keyValueHeads)
+            let span = spans[piece.span]
             let offset = head * group * headSize
-            let statistics = (head * parts + part) * group
-            let output = parts == 1 ? o : outputs.pointer + part * width
+            let begin = piece.number * Self.part
+            let place = statistics(piece, head) + piece.number * group
             withUnsafePointer(to: span.kv) { kv in
                 kernels.attend(
-                    kv, head, q + offset, width, 1, group, span.past, part * Self.part,
-                    min((part + 1) * Self.part, positions), scale, output + offset, width,
-                    tops.pointer + statistics, sums.pointer + statistics, compute.scratch(thread))
+                    kv, head, q + span.start * width + offset, width, 1, group, span.past, begin,
+                    min(begin + Self.part, span.past + 1), scale,
+                    partial(piece) + piece.number * width + offset, width, tops.pointer + place,
+                    sums.pointer + place, compute.scratch(thread))
             }
         }
         // A few vectors a head: not worth a region of its own.
-        let partial = parts == 1 ? o : outputs.pointer
-        for head in 0..<keyValueHeads {
-            let offset = head * group * headSize
-            kernels.attend_merge(
-                parts, 1, group, headSize, partial + offset, width,
-                tops.pointer + head * parts * group, sums.pointer + head * parts * group,
-                o + offset, width)
+        for piece in pieces where piece.number == 0 {
+            let output = o + spans[piece.span].start * width
+            for head in 0..<keyValueHeads {
+                let (offset, place) = (head * group * headSize, statistics(piece, head))
+                kernels.attend_merge(
+                    piece.of, 1, group, headSize, partial(piece) + offset, width,
+                    tops.pointer + place, sums.pointer + place, output + offset, width)
+            }
         }
     }
 

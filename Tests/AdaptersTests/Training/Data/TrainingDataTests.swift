@@ -1,37 +1,15 @@
 import Foundation
 import LorikeetAdapters
 import LorikeetRuntime
+import TestSupport
 import Testing
 
 @Suite struct TrainingDataTests {
-    /// A tokenizer of bytes, so that a text's tokens are plain to see: "a" is 97; three special tokens.
+    /// Tokens are bytes; three special tokens.
     static func byteTokenizer() throws -> Tokenizer {
-        // GPT-2's letters for bytes: the printable ones stand for themselves
-        var vocabulary = JSON.Object()
-        var next: UInt32 = 256
-        for byte in UInt32(0)..<256 {
-            let isPlain =
-                (33...126).contains(byte) || (161...172).contains(byte)
-                || (174...255).contains(byte)
-            let letter = try #require(Unicode.Scalar(isPlain ? byte : next))
-            next += isPlain ? 0 : 1
-            vocabulary[String(Character(letter))] = .int(Int(byte))
-        }
-        let added: [JSON] = ["<|im_start|>", "<|im_end|>", "<|end|>"].enumerated().map {
-            index, text in
-            [
-                "id": .int(256 + index), "content": .string(text), "single_word": false,
-                "lstrip": false,
-                "rstrip": false, "normalized": false, "special": true,
-            ]
-        }
-        let byteLevel: JSON = ["type": "ByteLevel", "add_prefix_space": false, "use_regex": false]
         var tokenizer = try Tokenizer(
-            json: [
-                "added_tokens": .array(added), "normalizer": nil, "pre_tokenizer": byteLevel,
-                "post_processor": nil, "decoder": byteLevel,
-                "model": ["type": "BPE", "vocab": .object(vocabulary), "merges": []],
-            ], source: "bytes")
+            json: ByteTokenizer.json(added: ["<|im_start|>", "<|im_end|>", "<|end|>"]),
+            source: "bytes")
         try tokenizer.apply(configuration: ["eos_token": "<|end|>"], source: "bytes")
         return tokenizer
     }
@@ -48,18 +26,23 @@ import Testing
 
     /// Reads a data set from a file that is gone afterwards.
     private func read(
-        _ text: String, template: ChatTemplate? = nil, maximumLength: Int = 1000
+        _ text: String, template: ChatTemplate? = nil, prompt: PromptStyle? = nil,
+        maximumLength: Int = 1000
     ) throws -> TrainingData {
         let path = NSTemporaryDirectory() + "training-data-\(UUID().uuidString).jsonl"
         try text.write(toFile: path, atomically: false, encoding: .utf8)
         defer { try? FileManager.default.removeItem(atPath: path) }
         return try TrainingData(
             jsonl: path, tokenizer: Self.byteTokenizer(), chatTemplate: template,
-            maximumLength: maximumLength)
+            prompt: prompt, maximumLength: maximumLength)
     }
 
-    private func failure(_ text: String, template: ChatTemplate? = nil) -> LorikeetError? {
-        do { _ = try read(text, template: template) } catch { return error as? LorikeetError }
+    private func failure(
+        _ text: String, template: ChatTemplate? = nil, prompt: PromptStyle? = nil
+    ) -> LorikeetError? {
+        do { _ = try read(text, template: template, prompt: prompt) } catch {
+            return error as? LorikeetError
+        }
         return nil
     }
 
@@ -179,6 +162,14 @@ import Testing
             try text(data.rows.row(at: 1)).hasSuffix(
                 "### Instruction:\nGreet\n\n### Response:\nHi<|end|>"))
         #expect(try targets(data.rows.row(at: 1)) == "Hi<|end|>")
+    }
+
+    @Test func `the prompt that is asked for goes before the template`() throws {
+        let rows = #"{"instruction": "Greet", "output": "Hi"}"#
+        let data = try read(rows, template: template(Self.chatML), prompt: .alpaca)
+        #expect(try text(data.rows.row(at: 0)) == text(read(rows).rows.row(at: 0)))
+        #expect(
+            failure(rows, prompt: .chat)?.problem.contains("no chat template") == true)
     }
 
     @Test func `a text is a target whole and ends once`() throws {
