@@ -1,4 +1,5 @@
 import Foundation
+import LorikeetQuant
 public import LorikeetRuntime
 
 /// A fine-tuning run from a data file to an adapter's folder.
