@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import LorikeetAdapters
+import LorikeetQuant
 import LorikeetRuntime
 
 /// `lorikeet data`: what concerns a data file without a run.
