@@ -16,7 +16,7 @@ struct Lorikeet: ParsableCommand {
         version: "0.1.0",
         subcommands: [
             Quantize.self, Train.self, Generate.self, Chat.self, Bundle.self, Inspect.self,
-            Perplexity.self, Bench.self, Logits.self, Tokenize.self, Quickstart.self,
+            Perplexity.self, Plot.self, Bench.self, Logits.self, Tokenize.self, Quickstart.self,
         ])
 
     static func main() {
