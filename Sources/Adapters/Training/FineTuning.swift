@@ -26,6 +26,10 @@ public struct FineTuning: Sendable {
         public var initialAdapter: String?
         /// When the run is saved, to be taken up should it be cut short; nil for never.
         public var checkpoints: CheckpointFolder.Options?
+        /// Whether the output holds report.html, the run's curves as a page.
+        public var writesReport = true
+        /// A folder where TensorBoard reads the run's scalars while it goes on; nil for none.
+        public var tensorBoard: String?
         /// The method, the schedule, the optimizer.
         public var training = TrainingOptions()
 
@@ -68,7 +72,7 @@ public struct FineTuning: Sendable {
     /// Trains an adapter over `model` on the rows of `data`.
     ///
     /// The folder `output` appears when the run ends: adapter_config.json, adapter_model.safetensors,
-    /// metrics.jsonl and the bundle, named after the folder. A run with checkpoints works in
+    /// metrics.jsonl, report.html and the bundle, named after the folder. A run with checkpoints works in
     /// `output`.checkpoints, which goes when it ends, and stays, but for an empty one, when it fails.
     ///
     /// - Parameters:
@@ -113,7 +117,11 @@ public struct FineTuning: Sendable {
         // A killed run leaves nothing outside the folder of its checkpoints.
         let unfinished = checkpoints.map { $0.path + "/output" }
         try AtomicOutput.folder(at: output, replace: replace, by: unfinished) { folder in
-            let metrics = try MetricsWriter(path: folder + "/metrics.jsonl")
+            let metrics = try MetricsWriter(
+                path: folder + "/metrics.jsonl",
+                events: options.tensorBoard.map {
+                    try EventFile(in: $0, after: state.summary.steps)
+                })
             if let earlierMetrics { try metrics.append(earlierMetrics) }
             // The pass goes with the call, for its activations would add to what packing takes.
             let run = try trainer.run(
@@ -140,6 +148,10 @@ public struct FineTuning: Sendable {
                 trainableParameters: adapter.parameterCount, bundle: "\(output)/\(bundle)",
                 bundleBytes: try MappedFile(path: "\(folder)/\(bundle)").bytes.count,
                 notes: rows.notes)
+            if options.writesReport {
+                let identity = try identity(model, data: data, initialAdapter: initial)
+                try report?.writePage(into: folder, name: name, configuration: identity)
+            }
         }
         checkpoints?.removeCheckpoints()
         guard let report else { preconditionFailure("a folder that was written without a run") }

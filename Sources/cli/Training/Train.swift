@@ -11,7 +11,7 @@ struct Train: ParsableCommand {
         discussion: """
             A line of the data is one of {"messages":[…]} (loss on the assistant's turns), {"prompt","completion"}, \
             {"instruction","input","output"}, {"text"}, {"input_ids":[…]}.
-            The output folder holds a PEFT adapter, a bundle of it, and metrics.jsonl with a row a step.
+            The output folder holds a PEFT adapter, a bundle of it, metrics.jsonl with a row a step, and report.html.
             Ctrl-C ends the run after the current step and keeps what it learned: as the output or, with \
             --save-every, as a checkpoint from which the same command with --resume goes on.
             """)
@@ -27,6 +27,7 @@ struct Train: ParsableCommand {
     @OptionGroup(title: "Method") var methodOptions: MethodOptions
     @OptionGroup(title: "Steps") var stepOptions: StepOptions
     @OptionGroup(title: "Checkpoints") var checkpointOptions: CheckpointOptions
+    @OptionGroup(title: "Logging") var loggingOptions: LoggingOptions
     @OptionGroup var precision: PrecisionOptions
     @OptionGroup var outputOptions: OutputOptions
     @OptionGroup var common: CommonOptions
@@ -88,6 +89,7 @@ struct Train: ParsableCommand {
         try methodOptions.apply(to: &options)
         stepOptions.apply(to: &options)
         checkpointOptions.apply(to: &options)
+        loggingOptions.apply(to: &options)
         return options
     }
 }
