@@ -36,6 +36,13 @@ struct PrecisionOptions: ParsableArguments {
             int8 (fastest).
             """)
     var precision: Precision?
+
+    /// - Throws: `ValidationError` for a precision that has no gradients.
+    func requireGradients() throws {
+        guard precision != .int8 else {
+            throw ValidationError("--precision int8: gradients need int16 or fp32.")
+        }
+    }
 }
 
 extension Precision: ExpressibleByArgument {}

@@ -15,7 +15,8 @@ struct Lorikeet: ParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            Quantize.self, Train.self, Generate.self, Chat.self, Bundle.self, Inspect.self,
+            Quantize.self, Train.self, Compare.self, Generate.self, Chat.self, Bundle.self,
+            Inspect.self,
             Perplexity.self, Plot.self, Bench.self, Logits.self, Tokenize.self, Quickstart.self,
         ])
 

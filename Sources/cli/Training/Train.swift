@@ -32,11 +32,7 @@ struct Train: ParsableCommand {
     @OptionGroup var outputOptions: OutputOptions
     @OptionGroup var common: CommonOptions
 
-    func validate() throws {
-        guard precision.precision != .int8 else {
-            throw ValidationError("--precision int8: gradients need int16 or fp32.")
-        }
-    }
+    func validate() throws { try precision.requireGradients() }
 
     func run() throws {
         let model = try LanguageModel(path: model, compute: common.compute(precision))

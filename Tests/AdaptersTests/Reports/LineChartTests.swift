@@ -134,7 +134,7 @@ final class SVGDocument: NSObject, XMLParserDelegate {
             try SVGDocument(svg).all("path", class: "l").last?.attributes["d"])
         let heights = curve.dropFirst().split(separator: " ").enumerated()
             .filter { $0.offset % 2 == 1 }.compactMap { Double($0.element) }
-        let (top, plot) = (38.0, 280.0)
+        let (top, plot) = (44.0, 280.0)
         // Tenths of a pixel.
         #expect(abs((heights.min() ?? 0) - (top + plot * 0.05 / 1.1)) < 0.06)
     }

@@ -12,7 +12,7 @@ extension LineChart {
     var height: Int { Int(top + Self.plotHeight + Self.bottom) }
 
     /// Where the plot begins: under title and legend.
-    private var top: Double { 38 + Double(legend.last.map { $0.line + 1 } ?? 0) * Self.legendLine }
+    private var top: Double { 44 + Double(legend.last.map { $0.line + 1 } ?? 0) * Self.legendLine }
 
     /// The chart as an `svg` element.
     ///
@@ -53,7 +53,7 @@ extension LineChart {
 
     private var legendMarkup: String {
         legend.map { index, line, x in
-            let y = 48 + Double(line) * Self.legendLine
+            let y = 50 + Double(line) * Self.legendLine
             let name = series[index].name
             let shown =
                 name.count > Self.nameLength ? name.prefix(Self.nameLength - 1) + "…" : name[...]
