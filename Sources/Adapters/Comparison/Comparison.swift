@@ -23,8 +23,9 @@ public struct Comparison: Sendable {
         public var seedCount = 3
         /// How curves are smoothed; nil for over a twentieth of the run.
         public var smoothing: Smoothing?
-        /// All else: the adapter's shape, the steps, the data's order. When a run is saved says
-        /// `checkpoints`; nil for when it is stopped.
+        /// All else: the adapter's shape, the steps, the data's order.
+        ///
+        /// Its `checkpoints` say when the current run is saved; nil for when it is stopped.
         public var fineTuning = FineTuning.Options()
 
         /// A comparison of `methods`.

@@ -1,11 +1,8 @@
 extension ComparisonResults {
-    /// The values of `key` over steps, of each method at its best rate: the mean of its seeds, and from the least to
-    /// the greatest as a band.
+    /// The values of `key` of metrics.jsonl, of each method at its best rate: the mean of its seeds, and from the
+    /// least to the greatest as a band; each run is smoothed first if `isSmoothed`.
     ///
-    /// - Parameters:
-    ///   - key: a key of metrics.jsonl.
-    ///   - abscissa: what progress is counted in; the seeds' mean of it, where it is not steps.
-    ///   - isSmoothed: whether each run is smoothed first.
+    /// Where `abscissa` is not steps, it is the seeds' mean.
     func curves(
         _ key: String, over abscissa: RunMetrics.Abscissa = .steps, isSmoothed: Bool = true
     ) -> [ChartSeries] {

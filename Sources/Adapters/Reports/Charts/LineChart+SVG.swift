@@ -16,9 +16,8 @@ extension LineChart {
 
     /// The chart as an `svg` element.
     ///
-    /// - Parameters:
-    ///   - id: what its title and description are named after; once in a document.
-    ///   - top: where it lies in an outer `svg`; nil for one that stands in a page.
+    /// Its title and description are named after `id`, which a document has once; `top` is where it lies in an
+    /// outer `svg`, nil for one that stands in a page.
     func svg(id: String, top outerTop: Int? = nil) -> String {
         let place =
             outerTop.map { "y=\"\($0)\" width=\"\(Self.width)\" height=\"\(height)\"" }
