@@ -69,6 +69,10 @@ bench: models build ## measure kernels and the verbs on the default model beside
 accuracy: models build ## print what each precision does to the perplexity of a text: TEXT=FILE
 	Benchmarks/accuracy $(TEXT)
 
+.PHONY: figures
+figures: setup ## draw the RefLoRA paper's matrix factorization into docs/figures
+	swift run --package-path Benchmarks -c release matrix-factorization docs/figures/matrix-factorization.svg
+
 .PHONY: compare
 compare: models ## measure beside llama.cpp and PyTorch, installed into .venv-compare, into docs/benchmarks.md
 	@$(call install,$(compare_packages))

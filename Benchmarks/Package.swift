@@ -16,6 +16,14 @@ let package = Package(
                 .product(name: "LorikeetAdapters", package: "lorikeet"),
             ],
             swiftSettings: [.unsafeFlags(["-warnings-as-errors"])]),
+        // The experiment itself is the tests', by way of links.
+        .executableTarget(
+            name: "matrix-factorization",
+            dependencies: [
+                .product(name: "LorikeetRuntime", package: "lorikeet"),
+                .product(name: "LorikeetAdapters", package: "lorikeet"),
+            ],
+            swiftSettings: [.unsafeFlags(["-warnings-as-errors"])]),
         .executableTarget(
             name: "quantize-tensor",
             dependencies: [.product(name: "LorikeetQuant", package: "lorikeet")],

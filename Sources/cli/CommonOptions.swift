@@ -40,7 +40,7 @@ struct PrecisionOptions: ParsableArguments {
             """)
     var precision: Precision?
 
-    /// Throws for a precision that gradients cannot have.
+    /// - Throws: `ValidationError` for a precision that has no gradients.
     func requireGradients() throws {
         guard precision != .int8 else {
             throw ValidationError("--precision int8: gradients need int16 or fp32.")

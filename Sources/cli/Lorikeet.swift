@@ -15,9 +15,9 @@ struct Lorikeet: ParsableCommand {
             """,
         version: "0.1.0",
         subcommands: [
-            Quantize.self, DataCommands.self, Plan.self, Train.self, Evaluate.self, Generate.self,
-            Chat.self, Bundle.self, Inspect.self, Perplexity.self, Bench.self, Logits.self,
-            Tokenize.self, Quickstart.self,
+            Quantize.self, DataCommands.self, Plan.self, Train.self, Compare.self, Evaluate.self,
+            Generate.self, Chat.self, Bundle.self, Inspect.self, Perplexity.self, Plot.self,
+            Bench.self, Logits.self, Tokenize.self, Quickstart.self,
         ])
 
     static func main() {

@@ -1,5 +1,5 @@
 import Crypto
-import LorikeetRuntime
+package import LorikeetRuntime
 
 /// SHA-256, as 64 hexadecimal digits.
 package enum Digest {
@@ -11,7 +11,7 @@ package enum Digest {
     }
 
     /// The digest of a whole file, a megabyte in memory at a time.
-    static func sha256(of file: MappedFile) -> String {
+    package static func sha256(of file: MappedFile) -> String {
         var hash = SHA256()
         for start in stride(from: 0, to: file.bytes.count, by: 1 << 20) {
             let end = min(start + (1 << 20), file.bytes.count)

@@ -15,18 +15,26 @@ extension FineTuning {
         let adapter: TrainableAdapter
     }
 
+    /// Reads the rows.
+    func read(_ model: LanguageModel, data path: String) throws -> TrainingData {
+        try TrainingData(
+            jsonl: path, tokenizer: model.tokenizer, chatTemplate: model.chatTemplate,
+            prompt: options.prompt, maximumLength: maximumLength(for: model),
+            pool: model.compute.pool, validation: options.validation, seed: options.training.seed)
+    }
+
+    private func maximumLength(for model: LanguageModel) -> Int {
+        min(options.maximumLength, model.model.configuration.maximumPositions)
+    }
+
     /// Reads what a run works with; writes nothing.
     func prepare(
         _ model: LanguageModel, data path: String, output: String, replace: Bool,
         note: (String) -> Void = { _ in }
     ) throws -> Preparation {
         try AtomicOutput.requireAbsent(output, unless: replace)
-        let length = min(options.maximumLength, model.model.configuration.maximumPositions)
-        let data = try TrainingData(
-            jsonl: path, tokenizer: model.tokenizer, chatTemplate: model.chatTemplate,
-            prompt: options.prompt, maximumLength: length, pool: model.compute.pool,
-            validation: options.validation,
-            seed: options.training.seed)
+        let data = try read(model, data: path)
+        let length = maximumLength(for: model)
         let base = try MemoryPlan.Base(model)
         let shape = MemoryPlan.Data(data, options: options.training, maximumLength: length)
         let tuning = try fitted(base, data: shape)

@@ -41,6 +41,10 @@ public struct FineTuning: Sendable {
         public var checkpoints: CheckpointFolder.Options?
         /// The flags that say the run, kept beside its result as run.yaml; nil where there are none.
         public var configuration: String?
+        /// Whether the output holds report.html, the run's curves as a page.
+        public var writesReport = true
+        /// A folder where TensorBoard reads the run's scalars while it goes on; nil for none.
+        public var tensorBoard: String?
         /// The method, the schedule, the optimizer.
         public var training = TrainingOptions()
 
@@ -87,7 +91,7 @@ public struct FineTuning: Sendable {
     /// Trains an adapter over `model` on the rows of `data`.
     ///
     /// The folder `output` appears when the run ends: adapter_config.json, adapter_model.safetensors,
-    /// metrics.jsonl, run.yaml and the bundle, named after the folder. A run with checkpoints works in
+    /// metrics.jsonl, run.yaml, report.html and the bundle, named after the folder. A run with checkpoints works in
     /// `output`.checkpoints, which goes when it ends, and stays, but for an empty one, when it fails.
     ///
     /// - Parameters:
@@ -137,7 +141,11 @@ public struct FineTuning: Sendable {
         // A killed run leaves nothing outside the folder of its checkpoints.
         let unfinished = checkpoints.map { $0.path + "/output" }
         try AtomicOutput.folder(at: output, replace: replace, by: unfinished) { folder in
-            let metrics = try MetricsWriter(path: folder + "/metrics.jsonl")
+            let metrics = try MetricsWriter(
+                path: folder + "/metrics.jsonl",
+                events: options.tensorBoard.map {
+                    try EventFile(in: $0, after: state.summary.steps)
+                })
             if let earlierMetrics { try metrics.append(earlierMetrics) }
             if let configuration = options.configuration {
                 try AtomicOutput.write(Array(configuration.utf8), to: folder + "/run.yaml")
@@ -173,6 +181,10 @@ public struct FineTuning: Sendable {
                 bundleBytes: try MappedFile(path: "\(folder)/\(bundle)").bytes.count,
                 data: preparation.report, predictedPeakMemoryBytes: memory.plan.peak,
                 peakMemoryBytes: memory.check(note))
+            if options.writesReport {
+                let identity = try identity(model, data: data, initialAdapter: initial)
+                try report?.writePage(into: folder, name: name, configuration: identity)
+            }
         }
         checkpoints?.removeCheckpoints()
         guard let report else { preconditionFailure("a folder that was written without a run") }

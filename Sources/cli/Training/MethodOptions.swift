@@ -5,8 +5,8 @@ import LorikeetRuntime
 
 /// Which layers are adapted, by which method, from which start.
 struct MethodOptions: ParsableArguments {
-    @Option(help: "lora, rslora, loraplus, dora, reflora or reflora-s.")
-    var method = MethodName.reflora
+    @Option(help: "lora, rslora, loraplus, dora, reflora or reflora-s; default: reflora.")
+    var method: MethodName?
 
     @Option(help: "Rank of the factors.")
     var rank = 16
@@ -52,7 +52,7 @@ struct MethodOptions: ParsableArguments {
         options.targetModules = try modules()
         options.initialization = initialization
         options.initialAdapter = initAdapter
-        options.training.method = method
+        if let method { options.training.method = method }
         options.training.refactoringWarmup = refloraWarmup
         options.training.refactoringInterval = refloraInterval
     }

@@ -20,6 +20,7 @@ struct Plan: ParsableCommand {
     @OptionGroup(title: "Method") var methodOptions: MethodOptions
     @OptionGroup(title: "Steps") var stepOptions: StepOptions
     @OptionGroup(title: "Memory") var memoryOptions: MemoryOptions
+    @OptionGroup var configuration: ConfigurationOptions
     @OptionGroup var precision: PrecisionOptions
     @OptionGroup var common: CommonOptions
 

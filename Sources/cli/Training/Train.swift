@@ -11,8 +11,8 @@ struct Train: ParsableCommand {
         discussion: """
             A line of the data is one of {"messages":[…]} (loss on the assistant's turns), {"prompt","completion"}, \
             {"instruction","input","output"}, {"text"}, {"input_ids":[…]}.
-            The output folder holds a PEFT adapter, a bundle of it, metrics.jsonl with a row a step, and run.yaml with \
-            all flags, which --config takes.
+            The output folder holds a PEFT adapter, a bundle of it, metrics.jsonl with a row a step, report.html, and \
+            run.yaml with all flags, which --config takes.
             Ctrl-C ends the run after the current step and keeps what it learned: as the output or, with \
             --save-every, as a checkpoint from which the same command with --resume goes on.
             """)
@@ -31,6 +31,7 @@ struct Train: ParsableCommand {
     @OptionGroup(title: "Held-out rows") var heldOutOptions: HeldOutOptions
     @OptionGroup(title: "Memory") var memoryOptions: MemoryOptions
     @OptionGroup(title: "Checkpoints") var checkpointOptions: CheckpointOptions
+    @OptionGroup(title: "Logging") var loggingOptions: LoggingOptions
     @OptionGroup var configuration: ConfigurationOptions
 
     @Flag(help: "Check everything, say what the run would do, and write nothing.")
@@ -127,6 +128,7 @@ struct Train: ParsableCommand {
         heldOutOptions.apply(to: &options)
         memoryOptions.apply(to: &options)
         checkpointOptions.apply(to: &options)
+        loggingOptions.apply(to: &options)
         return options
     }
 }

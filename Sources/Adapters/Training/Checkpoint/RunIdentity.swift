@@ -3,7 +3,7 @@ import LorikeetRuntime
 /// What a checkpoint belongs to: everything that the result of a run follows from, by the flag that says it.
 public struct RunIdentity: Sendable {
     /// Values, or digests of what lies in files.
-    private let values: [(flag: String, value: String)]
+    private(set) var values: [(flag: String, value: String)]
 
     /// An identity of values by flag, in the order in which they are compared.
     public init(_ values: KeyValuePairs<String, String>) {
@@ -26,6 +26,13 @@ public struct RunIdentity: Sendable {
         var object = JSON.Object()
         for (flag, value) in values { object[flag] = .string(value) }
         return .object(object)
+    }
+
+    /// The identity but for `flags`.
+    func without(_ flags: Set<String>) -> RunIdentity {
+        var identity = self
+        identity.values.removeAll { flags.contains($0.flag) }
+        return identity
     }
 
     private subscript(flag: String) -> String? { values.first { $0.flag == flag }?.value }

@@ -1,0 +1,1 @@
+../../../Tests/AdaptersTests/Methods/Matrix.swift
