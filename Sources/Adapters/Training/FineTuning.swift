@@ -128,8 +128,12 @@ public struct FineTuning: Sendable {
                     steps: run.steps, totalSteps: trainer.totalSteps,
                     checkpoint: checkpoints.place(of: run.steps))
             }
+            var (configuration, deltas) = (configuration(model), adapter.deltas)
+            if options.training.method == .adalora {
+                configuration.leaveOutUnusedRanks(of: &deltas)
+            }
             try Adapters.writePeftFiles(
-                into: folder, configuration: configuration(model), deltas: adapter.deltas)
+                into: folder, configuration: configuration, deltas: deltas)
             let bundle = "\(name).\(AdapterBundle.pathExtension)"
             let manifest = try AdapterBundle.pack(
                 folder, to: "\(folder)/\(bundle)", options: bundleOptions(name, model, run))
@@ -166,13 +170,16 @@ public struct FineTuning: Sendable {
         over model: LanguageModel, from initial: Adapter?
     ) throws -> TrainableAdapter {
         let shapes = TrainableAdapter.Shape.shapes(of: options.targetModules, in: model.model)
-        let scale = options.training.method.scale(rank: options.rank, alpha: alpha)
+        let method = options.training.method
+        let scale = method.scale(rank: options.rank, alpha: alpha)
         guard let initial, let path = options.initialAdapter else {
             return TrainableAdapter(
-                shapes: shapes, rank: options.rank, scale: scale, seed: options.training.seed)
+                shapes: shapes, rank: options.rank, scale: scale, seed: options.training.seed,
+                learnsA: method.learnsA)
         }
         return try TrainableAdapter(
-            shapes: shapes, rank: options.rank, scale: scale, copying: initial, name: path)
+            shapes: shapes, rank: options.rank, scale: scale, copying: initial, name: path,
+            learnsA: method.learnsA)
     }
 
     private func bundleOptions(

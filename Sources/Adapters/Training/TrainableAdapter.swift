@@ -17,20 +17,19 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
         public let outputSize: Int
         /// A [rank, in] and B [out, rank].
         public let delta: LowRankDelta
-        /// dA and dB.
+        /// dA, empty where A does not learn, and dB.
         public let gradient: LowRankGradient
 
-        /// What is trained: A, then B.
+        /// What is trained: A, if it learns, then B.
         public var parameters: [Parameter] {
             let rank = delta.rank
-            return [
-                Parameter(
-                    name: "lora_A", shape: [rank, inputSize], values: delta.a,
-                    gradient: gradient.a, learnsAsB: false),
-                Parameter(
-                    name: "lora_B", shape: [outputSize, rank], values: delta.b,
-                    gradient: gradient.b, learnsAsB: true),
-            ]
+            let a = Parameter(
+                name: "lora_A", shape: [rank, inputSize], values: delta.a, gradient: gradient.a,
+                learnsAsB: false)
+            let b = Parameter(
+                name: "lora_B", shape: [outputSize, rank], values: delta.b, gradient: gradient.b,
+                learnsAsB: true)
+            return gradient.a.count > 0 ? [a, b] : [b]
         }
     }
 
@@ -74,7 +73,7 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
     private let indices: [ModulePath: Int]
 
     /// Zero factors for the layers of `shapes`, in whatever order they come.
-    private init(shapes: [Shape], rank: Int, scale: Float) {
+    private init(shapes: [Shape], rank: Int, scale: Float, learnsA: Bool) {
         precondition(rank > 0 && !shapes.isEmpty, "rank \(rank), \(shapes.count) layers")
         let order = Dictionary(
             uniqueKeysWithValues: LinearModule.allCases.enumerated().map { ($1, $0) })
@@ -90,7 +89,8 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
                 outputSize: shape.outputSize,
                 delta: LowRankDelta(
                     a: Buffer(aCount), b: Buffer(bCount), rank: rank, scale: scale),
-                gradient: LowRankGradient(a: Buffer(aCount), b: Buffer(bCount)))
+                gradient: LowRankGradient(
+                    a: Buffer(learnsA ? aCount : 0), b: Buffer(bCount)))
         }
         indices = Dictionary(uniqueKeysWithValues: modules.map { ($0.path, $0.index) })
         self.rank = rank
@@ -101,8 +101,10 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
     /// begins as the base.
     ///
     /// The numbers depend on `seed` and on the layers, not on threads or machine.
-    public convenience init(shapes: [Shape], rank: Int, scale: Float, seed: UInt64) {
-        self.init(shapes: shapes, rank: rank, scale: scale)
+    public convenience init(
+        shapes: [Shape], rank: Int, scale: Float, seed: UInt64, learnsA: Bool = true
+    ) {
+        self.init(shapes: shapes, rank: rank, scale: scale, learnsA: learnsA)
         var generator = SeededGenerator(seed: seed)
         for module in modules {
             let bound = 1 / Double(module.inputSize).squareRoot()
@@ -120,11 +122,13 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
     ///   - scale: what multiplies B A in this one.
     ///   - source: the other adapter.
     ///   - name: what errors call the other adapter.
+    ///   - learnsA: whether A is trained.
     /// - Throws: `.mismatch` where it lacks one of the layers, or has another rank or shape.
     public convenience init(
-        shapes: [Shape], rank: Int, scale: Float, copying source: any LowRankDeltas, name: String
+        shapes: [Shape], rank: Int, scale: Float, copying source: any LowRankDeltas, name: String,
+        learnsA: Bool = true
     ) throws {
-        self.init(shapes: shapes, rank: rank, scale: scale)
+        self.init(shapes: shapes, rank: rank, scale: scale, learnsA: learnsA)
         for module in modules {
             guard let delta = source.delta(at: module.path) else {
                 throw LorikeetError(

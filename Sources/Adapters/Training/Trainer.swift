@@ -52,10 +52,7 @@ public struct Trainer {
             case .steps(let steps): steps
             case .epochs(let epochs): (self.rows.count * epochs + batch - 1) / batch
             }
-        method = options.method.method(
-            MethodSettings(
-                totalSteps: totalSteps, refactoringWarmup: options.refactoringWarmup,
-                refactoringInterval: options.refactoringInterval))
+        method = options.method.method(options.methodSettings(totalSteps: totalSteps))
     }
 
     /// The beginning of a run that trains `adapter`.

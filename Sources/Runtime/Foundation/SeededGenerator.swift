@@ -1,3 +1,9 @@
+#if canImport(Glibc)
+import Glibc
+#elseif canImport(Musl)
+import Musl
+#endif
+
 /// Random numbers that depend on the seed alone: xoshiro256++, its state filled by SplitMix64.
 ///
 /// Everything random (initial factors, shuffles, sampling) draws from one of these, so that a seed
@@ -42,6 +48,13 @@ public struct SeededGenerator: RandomNumberGenerator, Sendable, Equatable {
 
     /// A number in [0, 1): the upper 53 bits.
     public mutating func uniform() -> Double { Double(next() >> 11) * 0x1p-53 }
+
+    /// A normal number of mean 0 and variance 1, by Box and Muller's transform.
+    public mutating func normal() -> Double {
+        // 1 − u is in (0, 1], where the logarithm is finite.
+        let radius = (-2 * log(1 - uniform())).squareRoot()
+        return radius * cos(2 * .pi * uniform())
+    }
 
     /// An integer in 0 ..< bound, without bias.
     public mutating func integer(below bound: Int) -> Int {

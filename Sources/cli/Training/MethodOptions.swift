@@ -5,7 +5,9 @@ import LorikeetRuntime
 
 /// Which layers are adapted, by which method, from which start.
 struct MethodOptions: ParsableArguments {
-    @Option(help: "lora, rslora, loraplus, reflora or reflora-s.")
+    @Option(
+        help: ArgumentHelp(
+            "\(MethodName.allCases.map(\.rawValue).joined(separator: ", ")).", valueName: "name"))
     var method = MethodName.reflora
 
     @Option(help: "Rank of the factors.")
@@ -28,12 +30,37 @@ struct MethodOptions: ParsableArguments {
     @Option(help: "RefLoRA: refactor at every how many steps.")
     var refloraInterval = 1
 
+    @Option(help: "LoRA+: B's learning rate over A's.")
+    var loraplusRatio = 16.0
+
+    @Option(
+        help: """
+            preclora, lora-fa, lora-pro: what is added to the Gram matrices before they are inverted; \
+            default: 1e-2, 1e-8 and 1e-8.
+            """)
+    var damping: Double?
+
+    @Option(help: "AdaLoRA: the mean rank at the end; default: two thirds of --rank.")
+    var adaloraTargetRank: Int?
+
+    @Option(help: "AdaLoRA: steps before ranks fall; default: a tenth of the run.")
+    var adaloraWarmup: Int?
+
+    @Option(help: "AdaLoRA: steps after ranks have fallen; default: a third of the run.")
+    var adaloraFinal: Int?
+
+    @Option(help: "AdaLoRA: choose anew at every how many steps.")
+    var adaloraInterval = 1
+
     func validate() throws {
         guard (1...1024).contains(rank) else {
             throw ValidationError("--rank \(rank): expected 1 to 1024.")
         }
         guard alpha.map({ $0 > 0 && $0.isFinite }) ?? true else {
             throw ValidationError("--alpha: expected more than 0.")
+        }
+        guard adaloraTargetRank.map({ (1...rank).contains($0) }) ?? true else {
+            throw ValidationError("--adalora-target-rank: expected 1 to --rank, \(rank).")
         }
         _ = try modules()
     }
@@ -46,6 +73,12 @@ struct MethodOptions: ParsableArguments {
         options.training.method = method
         options.training.refactoringWarmup = refloraWarmup
         options.training.refactoringInterval = refloraInterval
+        options.training.learningRateRatio = loraplusRatio
+        options.training.damping = damping
+        options.training.adaLoRA.targetRank = adaloraTargetRank
+        options.training.adaLoRA.warmup = adaloraWarmup
+        options.training.adaLoRA.final = adaloraFinal
+        options.training.adaLoRA.interval = adaloraInterval
     }
 
     private func modules() throws -> [LinearModule] {

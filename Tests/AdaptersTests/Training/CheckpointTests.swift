@@ -26,7 +26,8 @@ import Testing
 
     private func state(_ trainer: Trainer) -> TrainingState {
         let scale = trainer.options.method.scale(rank: ToyModel.rank, alpha: 8)
-        return trainer.beginning(ToyModel.adapter(scale: scale))
+        return trainer.beginning(
+            ToyModel.adapter(scale: scale, learnsA: trainer.options.method.learnsA))
     }
 
     private func open(

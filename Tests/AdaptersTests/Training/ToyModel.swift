@@ -41,8 +41,9 @@ struct ToyModel: LossAndGradients {
     }
 
     /// The reference's start: its A, and B zero.
-    static func adapter(scale: Float) -> TrainableAdapter {
-        let adapter = TrainableAdapter(shapes: shapes, rank: rank, scale: scale, seed: 0)
+    static func adapter(scale: Float, learnsA: Bool = true) -> TrainableAdapter {
+        let adapter = TrainableAdapter(
+            shapes: shapes, rank: rank, scale: scale, seed: 0, learnsA: learnsA)
         for (module, salt) in zip(adapter.modules, [5.0, 6.0]) {
             let a = matrix(rank, module.inputSize, salt: salt, size: 0.3)
             _ = module.delta.a.elements.update(from: a.elements.map { Float($0) })

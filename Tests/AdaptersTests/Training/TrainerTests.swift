@@ -36,7 +36,8 @@ import Testing
         adapter: TrainableAdapter, rows: [StepMetrics]
     ) {
         let adapter = ToyModel.adapter(
-            scale: options.method.scale(rank: ToyModel.rank, alpha: 8))
+            scale: options.method.scale(rank: ToyModel.rank, alpha: 8),
+            learnsA: options.method.learnsA)
         var steps: [StepMetrics] = []
         try Trainer(rows, options: options).run(ToyModel(), adapter: adapter, compute: compute) {
             steps.append($0)
