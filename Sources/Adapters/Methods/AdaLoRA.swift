@@ -22,20 +22,18 @@ public struct AdaLoRA: Method {
     }
 
     /// The budget of a run: b₀ triplets, then a cubic fall, then b₁.
-    struct Budget: Sendable, Equatable {
-        /// Steps of the run.
-        let totalSteps: Int
+    public struct Budget: Sendable, Equatable {
         /// Steps with all triplets.
-        let warmup: Int
+        public let warmup: Int
         /// The step from which on the choice stands.
-        let end: Int
+        public let end: Int
         /// Mean rank from there on.
-        let targetRank: Int
+        public let targetRank: Int
         /// A choice at every how many steps.
-        let interval: Int
+        public let interval: Int
 
-        init(_ options: Options, rank: Int, totalSteps: Int) {
-            self.totalSteps = totalSteps
+        /// The budget of a run of `totalSteps` that begins with `rank`.
+        public init(_ options: Options, rank: Int, totalSteps: Int) {
             // A choice needs a step to be made in.
             end = max(totalSteps - (options.final ?? totalSteps / 3), 1)
             warmup = min(options.warmup ?? totalSteps / 10, end - 1)
@@ -45,7 +43,7 @@ public struct AdaLoRA: Method {
 
         /// How many triplets of `layers` of `rank` stay on after the step with this number, from 1, or nil
         /// where nothing is chosen then.
-        func triplets(after step: Int, layers: Int, rank: Int) -> Int? {
+        public func triplets(after step: Int, layers: Int, rank: Int) -> Int? {
             let (first, last) = (layers * rank, layers * targetRank)
             guard step > warmup, step < end else { return step == end ? last : nil }
             guard step.isMultiple(of: interval) else { return nil }

@@ -1,9 +1,8 @@
+import LorikeetAdapters
 import LorikeetQuant
 import LorikeetRuntime
 import TestSupport
 import Testing
-
-@testable import LorikeetAdapters
 
 /// What the run against PEFT's RankAllocator (TrainerTests) does not reach.
 @Suite struct AdaLoRATests {
@@ -29,7 +28,7 @@ import Testing
         var generator = SeededGenerator(seed: 31)
         let (a, b) = (Matrix.random(4, 24, &generator), Matrix.random(20, 4, &generator))
         let layer = OneLayer(a: a, b: b)
-        let optimizer = AdaLoRA(totalSteps: 9, seed: 1).makeOptimizer(
+        let optimizer = AdaLoRA(totalSteps: 99, seed: 1).makeOptimizer(
             for: layer.adapter, options: AdamW.Options())
         // A step of length 0 writes B from P and E.
         optimizer.step(
@@ -63,7 +62,7 @@ import Testing
         }
         let terms = try configuration.terms(at: paths, source: "test")
         for path in paths {
-            #expect(terms[path] == .init(rank: deltas[path]?.rank ?? 0, scale: 16 / 6))
+            #expect(terms[path]?.rank == deltas[path]?.rank && terms[path]?.scale == 16 / 6)
         }
     }
 
