@@ -75,8 +75,10 @@ public final class AdaLoRAOptimizer: Optimizer, @unchecked Sendable {
     private let rank: Int
     private let layers: [Triplets]
 
-    /// Takes A as Q. A column of B that is not zero becomes P's, scaled to the length of a random one;
-    /// for the others E is 0 and P random, from `seed`.
+    /// Takes A as Q and splits B into P and E.
+    ///
+    /// A column of B that is not zero becomes P's, scaled to the length of a random one; for the others
+    /// E is 0 and P random, from `seed`.
     init(
         _ adapter: TrainableAdapter, options: AdamW.Options, budget: AdaLoRA.Budget, seed: UInt64
     ) {

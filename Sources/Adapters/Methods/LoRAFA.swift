@@ -1,8 +1,9 @@
 public import LorikeetQuant
 import LorikeetRuntime
 
-/// LoRA-FA: A stays what it was at the start, and B's gradient is that whose product with A comes
-/// closest to the full gradient:
+/// LoRA-FA: A stays what it was at the start.
+///
+/// B's gradient is that whose product with A comes closest to the full gradient:
 ///
 ///     dB ← s⁻² dB (A Aᵀ + δ I)⁻¹
 ///

@@ -100,7 +100,8 @@ extension TrainingOptions {
         try require(
             (adaLoRA.targetRank ?? 1) > 0, "--adalora-target-rank", "at least 1",
             adaLoRA.targetRank ?? 1)
-        try require((adaLoRA.warmup ?? 0) >= 0, "--adalora-warmup", "0 or more", adaLoRA.warmup ?? 0)
+        try require(
+            (adaLoRA.warmup ?? 0) >= 0, "--adalora-warmup", "0 or more", adaLoRA.warmup ?? 0)
         try require((adaLoRA.final ?? 0) >= 0, "--adalora-final", "0 or more", adaLoRA.final ?? 0)
         try require(adaLoRA.interval > 0, "--adalora-interval", "at least 1", adaLoRA.interval)
     }

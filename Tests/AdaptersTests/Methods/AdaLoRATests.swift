@@ -68,7 +68,8 @@ import Testing
 
     private func product(_ delta: LowRankDelta) -> Matrix {
         let (r, a, b) = (delta.rank, delta.a.array, delta.b.array)
-        return Matrix(b.count / r, r, b.map(Double.init)) * Matrix(
-            r, a.count / r, a.map(Double.init))
+        return Matrix(b.count / r, r, b.map(Double.init))
+            * Matrix(
+                r, a.count / r, a.map(Double.init))
     }
 }
