@@ -21,6 +21,7 @@ for method, rate in (("reflora", "1e-3"), ("lora-fa", "1e-3"), ("adalora", "2e-2
     else:
         model.load_adapter(adapter, adapter_name=method)
     model.set_adapter(method)
+    model.train()  # loading switched to eval mode, in which bitsandbytes may compute in bf16 (see base)
     count = sum(1 for name, _ in model.named_modules() if name.endswith(f"lora_A.{method}"))
     assert count == 210, f"{count} modules instead of 30 blocks of 7"
     with torch.no_grad():
