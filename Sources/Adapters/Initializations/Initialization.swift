@@ -12,4 +12,12 @@ public enum Initialization: String, CaseIterable, Sendable, Codable {
     case loftq
     /// The principal directions of the layer's inputs on the training data, B zero.
     case eva
+
+    /// Whether the start changes nothing because B is zero.
+    var leavesBZero: Bool {
+        switch self {
+        case .kaiming, .gaussian, .eva: true
+        case .orthogonal, .pissa, .loftq: false
+        }
+    }
 }

@@ -7,6 +7,8 @@ public protocol Method: Sendable {
     func scale(rank: Int, alpha: Double) -> Float
     /// B's learning rate over A's.
     var learningRateRatio: Double { get }
+    /// Whether A is trained; if not it has no gradient.
+    var learnsA: Bool { get }
     /// What steps the parameters of `adapter`.
     func makeOptimizer(
         for adapter: TrainableAdapter, options: AdamW.Options
@@ -49,6 +51,8 @@ extension Method {
     public func scale(rank: Int, alpha: Double) -> Float { Float(alpha / Double(rank)) }
     /// Both factors learn alike.
     public var learningRateRatio: Double { 1 }
+    /// Both factors are trained.
+    public var learnsA: Bool { true }
     /// AdamW.
     public func makeOptimizer(
         for adapter: TrainableAdapter, options: AdamW.Options

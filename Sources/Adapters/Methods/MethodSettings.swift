@@ -7,6 +7,15 @@ public struct MethodSettings: Sendable {
     /// The RefLoRA family: refactor at every how many steps.
     public var refactoringInterval: Int
 
+    /// LoRA+: B's learning rate over A's.
+    public var learningRateRatio = 16.0
+    /// PrecLoRA, LoRA-FA, LoRA-Pro: δ; nil for the method's own.
+    public var damping: Double?
+    /// AdaLoRA: the budget.
+    public var adaLoRA = AdaLoRA.Options()
+    /// AdaLoRA: what P's start follows from.
+    public var seed: UInt64 = 0
+
     /// Describes a run.
     public init(totalSteps: Int, refactoringWarmup: Int? = nil, refactoringInterval: Int = 1) {
         self.totalSteps = totalSteps

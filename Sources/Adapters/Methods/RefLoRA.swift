@@ -36,7 +36,7 @@ public struct RefLoRA: Method {
             thread, modules in
             batches[thread].matrices(of: modules).map { module, s in
                 switch s {
-                case .success(let s): batches[thread].precondition(module.gradient, by: s)
+                case .success(let s): batches[thread].precondition(module, by: s)
                 case .failure(.zeroFactor): .skipped
                 case .failure(.notComputable): .failed
                 }
@@ -50,8 +50,8 @@ extension RefactoringBatch {
         of modules: ArraySlice<TrainableAdapter.Module>
     ) -> [(TrainableAdapter.Module, Result<RefactoringMatrix, RefactoringMatrix.Failure>)] {
         for (index, module) in modules.enumerated() {
-            var a = quant_factor(wide: module.delta.a, rank: rank)
-            var b = quant_factor(tall: module.delta.b, rank: rank)
+            let factors = module.factors
+            var (a, b) = (factors.a.kernelFactor, factors.b.kernelFactor)
             kernels.factor_gram(&a, x(index), scratch.pointer)
             kernels.factor_gram(&b, y(index), scratch.pointer)
         }
@@ -60,36 +60,24 @@ extension RefactoringBatch {
 
     /// dA ← S⁻¹ dA, dB ← dB S.
     fileprivate func precondition(
-        _ gradient: LowRankGradient, by s: RefactoringMatrix
+        _ module: TrainableAdapter.Module, by s: RefactoringMatrix
     )
         -> RefactoringOutcome
     {
-        func norm(_ gradient: Buffer<Float>) -> Double {
+        func norm(_ gradient: LowRankFactor) -> Double {
             kernels.sum_of_squares(gradient.pointer, gradient.count).squareRoot()
         }
+        let gradients = module.factorGradients
         // Both or neither: one factor's step with the other's metric would be no method's. No element
         // of a product is larger than the norms' product.
         let largest = Double(Float.greatestFiniteMagnitude)
-        guard s.inverseNorm * norm(gradient.a) < largest, s.norm * norm(gradient.b) < largest else {
-            return .failed
-        }
-        var dA = quant_factor(wide: gradient.a, rank: rank)
-        var dB = quant_factor(tall: gradient.b, rank: rank)
+        guard s.inverseNorm * norm(gradients.a) < largest,
+            s.norm * norm(gradients.b) < largest
+        else { return .failed }
+        var (dA, dB) = (gradients.a.kernelFactor, gradients.b.kernelFactor)
         kernels.factor_multiply(s.inverse, &dA, scratch.pointer)
         // (dB S)ᵀ = S dBᵀ
         kernels.factor_multiply(s.elements, &dB, scratch.pointer)
         return .refactored(conditionNumber: s.conditionNumber, isClamped: s.isClamped)
-    }
-}
-
-extension quant_factor {
-    /// A or dA, [rank, n].
-    fileprivate init(wide buffer: Buffer<Float>, rank: Int) {
-        self.init(data: buffer.pointer, rank: rank, n: buffer.count / rank, is_tall: 0)
-    }
-
-    /// B or dB, [n, rank].
-    fileprivate init(tall buffer: Buffer<Float>, rank: Int) {
-        self.init(data: buffer.pointer, rank: rank, n: buffer.count / rank, is_tall: 1)
     }
 }

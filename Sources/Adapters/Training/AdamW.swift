@@ -50,6 +50,20 @@ public final class AdamW: Optimizer, @unchecked Sendable {
             second = Buffer(count)
             pending = Buffer([1])
         }
+
+        /// Both moments of the parameter `name`, under torch's names, and their pending scale.
+        func state(_ name: String, shape: [Int]) -> [StateTensor] {
+            [
+                StateTensor("\(name).exp_avg", shape: shape, .floats(first)),
+                StateTensor(
+                    "\(name).exp_avg_sq", shape: shape, .floats(second), range: .nonnegative),
+                StateTensor(
+                    "\(name).moment_scale", shape: [1], .doubles(pending), range: .positive),
+            ]
+        }
+
+        /// Lets the moments follow gradients that are `c` times what they were.
+        func rescale(by c: Double) { pending[0] *= c }
     }
 
     /// The settings.
@@ -78,18 +92,7 @@ public final class AdamW: Optimizer, @unchecked Sendable {
 
     /// Both moments of every parameter, under torch's names, and their pending scale.
     public var state: [StateTensor] {
-        zip(names.joined(), moments.joined()).flatMap { parameter, moments in
-            [
-                StateTensor(
-                    "\(parameter.name).exp_avg", shape: parameter.shape, .floats(moments.first)),
-                StateTensor(
-                    "\(parameter.name).exp_avg_sq", shape: parameter.shape,
-                    .floats(moments.second), range: .nonnegative),
-                StateTensor(
-                    "\(parameter.name).moment_scale", shape: [1], .doubles(moments.pending),
-                    range: .positive),
-            ]
-        }
+        zip(names.joined(), moments.joined()).flatMap { $1.state($0.name, shape: $0.shape) }
     }
 
     /// Goes on after `stepCount` steps.
@@ -97,8 +100,8 @@ public final class AdamW: Optimizer, @unchecked Sendable {
 
     /// Rescales the moments of a layer's A and B, m as a gradient and v as its square.
     public func rescaleGradients(ofModule index: Int, a: Double, b: Double) {
-        moments[index][0].pending[0] *= a
-        moments[index][1].pending[0] *= b
+        moments[index][0].rescale(by: a)
+        moments[index][1].rescale(by: b)
     }
 
     /// One step of every parameter of every layer.
@@ -109,25 +112,26 @@ public final class AdamW: Optimizer, @unchecked Sendable {
         stepCount += 1
         compute.pool.run(pieces: adapter.modules.count) { _, index in
             for (parameter, moments) in zip(adapter.modules[index].parameters, moments[index]) {
-                update(
-                    parameter.values, parameter.gradient, moments,
+                options.update(
+                    parameter.values, parameter.gradient, moments, step: stepCount,
                     learningRate: parameter.learnsAsB ? learningRateB : learningRateA)
             }
         }
     }
+}
 
-    private func update(
-        _ parameters: Buffer<Float>, _ gradient: Buffer<Float>, _ moments: Moments,
-        learningRate: Double
+extension AdamW.Options {
+    /// The step with this number, from 1, of one parameter.
+    func update(
+        _ parameters: Buffer<Float>, _ gradient: Buffer<Float>, _ moments: AdamW.Moments,
+        step: Int, learningRate: Double
     ) {
         // Scalars in float64, rounded once, as torch does.
-        let kept = Float(1 - learningRate * options.weightDecay)
-        let (w1, beta2, w2) = (
-            Float(1 - options.beta1), Float(options.beta2), Float(1 - options.beta2)
-        )
-        let stepSize = Float(learningRate / (1 - pow(options.beta1, Double(stepCount))))
-        let root = Float((1 - pow(options.beta2, Double(stepCount))).squareRoot())
-        let epsilon = Float(options.epsilon)
+        let kept = Float(1 - learningRate * weightDecay)
+        let (w1, beta2, w2) = (Float(1 - beta1), Float(self.beta2), Float(1 - self.beta2))
+        let stepSize = Float(learningRate / (1 - pow(beta1, Double(step))))
+        let root = Float((1 - pow(self.beta2, Double(step))).squareRoot())
+        let epsilon = Float(self.epsilon)
         let (scale1, scale2) = (Float(moments.scale), Float(moments.scale * moments.scale))
         moments.pending[0] = 1
         let (p, g, m, v) = (

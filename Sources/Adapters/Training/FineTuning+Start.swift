@@ -30,14 +30,22 @@ extension FineTuning {
     ) throws -> TrainableAdapter {
         let shapes = TrainableAdapter.Shape.shapes(
             of: options.targetModules, in: model.model.configuration)
-        let scale = options.training.method.scale(rank: options.rank, alpha: alpha)
+        let method = options.training.method
+        let scale = method.scale(rank: options.rank, alpha: alpha)
+        guard method.startsFromB || (initial == nil && options.initialization.leavesBZero) else {
+            throw LorikeetError(
+                .unsupported, "--method \(method.rawValue)",
+                "begins with a B of its own making, zero, and cannot take another",
+                advice: "Use --init default, gaussian or eva, or another method.")
+        }
         let norms =
-            options.training.method.trainsMagnitudes
+            method.trainsMagnitudes
             ? RowNorms(model.model, on: model.compute) : nil
         if let initial {
             return try TrainableAdapter(
                 shapes: shapes, rank: options.rank, scale: scale, copying: initial,
-                name: options.initialAdapter ?? initial.name, norms: norms)
+                name: options.initialAdapter ?? initial.name, norms: norms,
+                learnsA: method.learnsA)
         }
         guard norms == nil || options.initialization != .pissa else {
             throw LorikeetError(
@@ -45,7 +53,8 @@ extension FineTuning {
                 advice: "Give --method dora another --init.")
         }
         let adapter = TrainableAdapter(
-            shapes: shapes, rank: options.rank, scale: scale, norms: norms)
+            shapes: shapes, rank: options.rank, scale: scale, norms: norms,
+            learnsA: method.learnsA)
         let seed = options.training.seed
         switch options.initialization {
         case .kaiming: adapter.startUniformly(seed: seed)

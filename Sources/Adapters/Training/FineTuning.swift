@@ -167,9 +167,15 @@ public struct FineTuning: Sendable {
                     steps: run.steps, totalSteps: trainer.totalSteps,
                     checkpoint: checkpoints.place(of: run.steps))
             }
+            var (configuration, deltas) = (
+                configuration(model, rank: adapter.modelRank), adapter.deltas
+            )
+            if options.training.method == .adalora {
+                configuration.leaveOutUnusedRanks(of: &deltas)
+            }
             try Adapters.writePeftFiles(
-                into: folder, configuration: configuration(model, rank: adapter.modelRank),
-                deltas: adapter.deltas, magnitudes: adapter.magnitudes)
+                into: folder, configuration: configuration, deltas: deltas,
+                magnitudes: adapter.magnitudes)
             let bundle = "\(name).\(AdapterBundle.pathExtension)"
             let manifest = try AdapterBundle.pack(
                 folder, to: "\(folder)/\(bundle)", options: bundleOptions(name, model, run))

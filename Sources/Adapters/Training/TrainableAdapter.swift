@@ -17,28 +17,26 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
         public let outputSize: Int
         /// A [rank, in] and B [out, rank].
         public let delta: LowRankDelta
-        /// dA and dB.
+        /// dA, empty where A does not learn, and dB.
         public let gradient: LowRankGradient
         /// m and dm, where the method trains them.
         public let magnitude: Magnitude?
 
-        /// What is trained: A, then B, then m.
+        /// What is trained: A, if it learns, then B, then m.
         public var parameters: [Parameter] {
             let rank = delta.rank
-            let factors = [
+            let a = Parameter(
+                name: "lora_A", shape: [rank, inputSize], values: delta.a, gradient: gradient.a,
+                learnsAsB: false)
+            let b = Parameter(
+                name: "lora_B", shape: [outputSize, rank], values: delta.b, gradient: gradient.b,
+                learnsAsB: true)
+            let m = magnitude.map {
                 Parameter(
-                    name: "lora_A", shape: [rank, inputSize], values: delta.a,
-                    gradient: gradient.a, learnsAsB: false),
-                Parameter(
-                    name: "lora_B", shape: [outputSize, rank], values: delta.b,
-                    gradient: gradient.b, learnsAsB: true),
-            ]
-            guard let magnitude else { return factors }
-            return factors + [
-                Parameter(
-                    name: "lora_magnitude_vector", shape: [outputSize], values: magnitude.values,
-                    gradient: magnitude.gradient, learnsAsB: false)
-            ]
+                    name: "lora_magnitude_vector", shape: [outputSize], values: $0.values,
+                    gradient: $0.gradient, learnsAsB: false)
+            }
+            return (gradient.a.count > 0 ? [a, b] : [b]) + (m.map { [$0] } ?? [])
         }
     }
 
@@ -84,9 +82,17 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
     /// What the model sees where that is more than the factors: the start is taken off.
     private var differences: [StartDifference]?
 
-    /// Zero factors for the layers of `shapes`, in whatever order they come, with magnitudes where there are
-    /// the base's `norms`.
-    public init(shapes: [Shape], rank: Int, scale: Float, norms: RowNorms? = nil) {
+    /// Zero factors for the layers of `shapes`, in whatever order they come.
+    ///
+    /// - Parameters:
+    ///   - shapes: the layers to train.
+    ///   - rank: r.
+    ///   - scale: what multiplies B A.
+    ///   - norms: the base's, where there are magnitudes.
+    ///   - learnsA: whether A is trained.
+    public init(
+        shapes: [Shape], rank: Int, scale: Float, norms: RowNorms? = nil, learnsA: Bool = true
+    ) {
         precondition(rank > 0 && !shapes.isEmpty, "rank \(rank), \(shapes.count) layers")
         let order = Dictionary(
             uniqueKeysWithValues: LinearModule.allCases.enumerated().map { ($1, $0) })
@@ -105,7 +111,8 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
                     a: Buffer(aCount), b: Buffer(bCount), rank: rank, scale: scale,
                     outputScale: magnitude.map { Buffer($0.values.count) }),
                 gradient: LowRankGradient(
-                    a: Buffer(aCount), b: Buffer(bCount), outputScale: magnitude?.gradient),
+                    a: Buffer(learnsA ? aCount : 0), b: Buffer(bCount),
+                    outputScale: magnitude?.gradient),
                 magnitude: magnitude)
         }
         indices = Dictionary(uniqueKeysWithValues: modules.map { ($0.path, $0.index) })
@@ -117,9 +124,10 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
     /// PEFT's default start: A uniform in ±1/√in, B zero; with the `norms` of a base there are magnitudes,
     /// which start as these.
     public convenience init(
-        shapes: [Shape], rank: Int, scale: Float, seed: UInt64, norms: RowNorms? = nil
+        shapes: [Shape], rank: Int, scale: Float, seed: UInt64, norms: RowNorms? = nil,
+        learnsA: Bool = true
     ) {
-        self.init(shapes: shapes, rank: rank, scale: scale, norms: norms)
+        self.init(shapes: shapes, rank: rank, scale: scale, norms: norms, learnsA: learnsA)
         startUniformly(seed: seed)
         startMagnitudes()
     }
@@ -134,13 +142,14 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
     ///   - name: what errors call the other adapter.
     ///   - norms: the base's, for an adapter with magnitudes: they start as the other adapter leaves the
     ///     rows' lengths.
+    ///   - learnsA: whether A is trained.
     /// - Throws: `.mismatch` where it lacks one of the layers, or has another rank or shape, or magnitudes
     ///   when this one is to have none.
     public convenience init(
         shapes: [Shape], rank: Int, scale: Float, copying source: any LowRankDeltas, name: String,
-        norms: RowNorms? = nil
+        norms: RowNorms? = nil, learnsA: Bool = true
     ) throws {
-        self.init(shapes: shapes, rank: rank, scale: scale, norms: norms)
+        self.init(shapes: shapes, rank: rank, scale: scale, norms: norms, learnsA: learnsA)
         for module in modules {
             guard let delta = source.delta(at: module.path) else {
                 throw LorikeetError(

@@ -68,10 +68,7 @@ public struct Trainer {
         self.options = options
         order = BatchOrder(self.rows, options: options, maximumLength: maximumLength)
         warmup = options.warmupSteps(of: order.totalSteps)
-        method = options.method.method(
-            MethodSettings(
-                totalSteps: order.totalSteps, refactoringWarmup: options.refactoringWarmup,
-                refactoringInterval: options.refactoringInterval))
+        method = options.method.method(options.methodSettings(totalSteps: order.totalSteps))
     }
 
     /// The beginning of a run that trains `adapter`.

@@ -52,10 +52,16 @@ public struct TrainingOptions: Sendable {
     public var refactoringWarmup: Int?
     /// RefLoRA: refactor at every how many steps.
     public var refactoringInterval = 1
+    /// LoRA+: B's learning rate over A's.
+    public var learningRateRatio = 16.0
+    /// PrecLoRA, LoRA-FA, LoRA-Pro: δ, added to the Gram matrices' diagonals; nil for the method's own.
+    public var damping: Double?
+    /// AdaLoRA: how ranks fall.
+    public var adaLoRA = AdaLoRA.Options()
     /// Whether each epoch has its own random order; otherwise step s takes the rows from
     /// `batchSize` · `accumulate` · s on.
     public var shuffles = true
-    /// What the shuffles follow from.
+    /// What the shuffles follow from, and what a method draws at random.
     public var seed: UInt64 = 0
 
     /// The defaults.
@@ -70,6 +76,18 @@ extension TrainingOptions {
 
     /// Whether there is an option that says nothing without held-out rows.
     var needsValidation: Bool { validation.interval != nil || validation.patience != nil }
+
+    /// What the method needs to know of a run of `totalSteps`.
+    func methodSettings(totalSteps: Int) -> MethodSettings {
+        var settings = MethodSettings(
+            totalSteps: totalSteps, refactoringWarmup: refactoringWarmup,
+            refactoringInterval: refactoringInterval)
+        settings.learningRateRatio = learningRateRatio
+        settings.damping = damping
+        settings.adaLoRA = adaLoRA
+        settings.seed = seed
+        return settings
+    }
 
     /// - Throws: `.invalidArgument` naming the first option out of its range.
     func validate() throws {
@@ -115,5 +133,18 @@ extension TrainingOptions {
             (refactoringWarmup ?? 0) >= 0, "--reflora-warmup", "0 or more", refactoringWarmup ?? 0)
         try require(
             refactoringInterval > 0, "--reflora-interval", "at least 1", refactoringInterval)
+        try require(
+            learningRateRatio > 0 && learningRateRatio.isFinite, "--loraplus-ratio", "more than 0",
+            learningRateRatio)
+        if let damping {
+            try require(damping > 0 && damping.isFinite, "--damping", "more than 0", damping)
+        }
+        try require(
+            (adaLoRA.targetRank ?? 1) > 0, "--adalora-target-rank", "at least 1",
+            adaLoRA.targetRank ?? 1)
+        try require(
+            (adaLoRA.warmup ?? 0) >= 0, "--adalora-warmup", "0 or more", adaLoRA.warmup ?? 0)
+        try require((adaLoRA.final ?? 0) >= 0, "--adalora-final", "0 or more", adaLoRA.final ?? 0)
+        try require(adaLoRA.interval > 0, "--adalora-interval", "at least 1", adaLoRA.interval)
     }
 }

@@ -4,7 +4,7 @@ public import LorikeetQuant
 ///
 /// A backward pass adds to what is there; whoever steps zeroes them.
 public struct LowRankGradient: Sendable {
-    /// d loss / d `lora_A` [rank, in].
+    /// d loss / d `lora_A` [rank, in]; empty where A does not learn.
     public let a: Buffer<Float>
     /// d loss / d `lora_B` [out, rank].
     public let b: Buffer<Float>

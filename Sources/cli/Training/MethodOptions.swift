@@ -5,7 +5,10 @@ import LorikeetRuntime
 
 /// Which layers are adapted, by which method, from which start.
 struct MethodOptions: ParsableArguments {
-    @Option(help: "lora, rslora, loraplus, dora, reflora or reflora-s; default: reflora.")
+    @Option(
+        help: ArgumentHelp(
+            "\(MethodName.allCases.map(\.rawValue).joined(separator: ", ")); default: reflora.",
+            valueName: "name"))
     var method: MethodName?
 
     @Option(help: "Rank of the factors.")
@@ -33,6 +36,28 @@ struct MethodOptions: ParsableArguments {
     @Option(help: "RefLoRA: refactor at every how many steps.")
     var refloraInterval = 1
 
+    @Option(help: "LoRA+: B's learning rate over A's.")
+    var loraplusRatio = 16.0
+
+    @Option(
+        help: """
+            preclora, lora-fa, lora-pro: what is added to the Gram matrices before they are inverted; \
+            default: 1e-2, 1e-8 and 1e-8.
+            """)
+    var damping: Double?
+
+    @Option(help: "AdaLoRA: the mean rank at the end; default: two thirds of --rank.")
+    var adaloraTargetRank: Int?
+
+    @Option(help: "AdaLoRA: steps before ranks fall; default: a tenth of the run.")
+    var adaloraWarmup: Int?
+
+    @Option(help: "AdaLoRA: steps after ranks have fallen; default: a third of the run.")
+    var adaloraFinal: Int?
+
+    @Option(help: "AdaLoRA: choose anew at every how many steps.")
+    var adaloraInterval = 1
+
     func validate() throws {
         guard (1...1024).contains(rank) else {
             throw ValidationError("--rank \(rank): expected 1 to 1024.")
@@ -42,6 +67,9 @@ struct MethodOptions: ParsableArguments {
         }
         guard initAdapter == nil || initialization == .kaiming else {
             throw ValidationError("Give --init or --init-adapter, not both.")
+        }
+        guard adaloraTargetRank.map({ (1...rank).contains($0) }) ?? true else {
+            throw ValidationError("--adalora-target-rank: expected 1 to --rank, \(rank).")
         }
         _ = try modules()
     }
@@ -55,6 +83,12 @@ struct MethodOptions: ParsableArguments {
         if let method { options.training.method = method }
         options.training.refactoringWarmup = refloraWarmup
         options.training.refactoringInterval = refloraInterval
+        options.training.learningRateRatio = loraplusRatio
+        options.training.damping = damping
+        options.training.adaLoRA.targetRank = adaloraTargetRank
+        options.training.adaLoRA.warmup = adaloraWarmup
+        options.training.adaLoRA.final = adaloraFinal
+        options.training.adaLoRA.interval = adaloraInterval
     }
 
     private func modules() throws -> [LinearModule] {

@@ -46,7 +46,7 @@ struct ToyModel: LossAndGradients {
     static func adapter(scale: Float, for method: MethodName = .lora) -> TrainableAdapter {
         let adapter = TrainableAdapter(
             shapes: shapes, rank: rank, scale: scale, seed: 0,
-            norms: method.trainsMagnitudes ? norms : nil)
+            norms: method.trainsMagnitudes ? norms : nil, learnsA: method.learnsA)
         for (module, salt) in zip(adapter.modules, [5.0, 6.0]) {
             let a = matrix(rank, module.inputSize, salt: salt, size: 0.3)
             _ = module.delta.a.elements.update(from: a.elements.map { Float($0) })

@@ -280,6 +280,18 @@ private let tolerance = 1e-5
                 GradientCheck.weighted(exact(x64, a64, $0), by: w)
             }.map { $0 + 1 }, within: tolerance, "dB")
 
+        // Where A does not learn the rest is the same, with dx and without.
+        for dx in [dx, nil] {
+            let fixed = LowRankGradient(a: Buffer(0), b: Buffer(b.count))
+            linear.backward(
+                w, x: x, count: rows, delta: delta, gradient: fixed, into: dx?.pointer,
+                accumulate: false, scratch: scratch, on: compute)
+            GradientCheck.expectClose(
+                fixed.b.elements, gradient.b.array.map { Double($0) - 1 }, within: tolerance,
+                "dB, A fixed")
+        }
+        GradientCheck.expectClose(dx.elements, dx64, within: tolerance, "dx, A fixed")
+
         linear.backward(
             w, x: x, count: rows, delta: delta, gradient: nil, into: dx.pointer, accumulate: true,
             scratch: scratch, on: compute)

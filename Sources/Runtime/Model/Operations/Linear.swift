@@ -86,7 +86,8 @@ package struct Linear: Sendable {
     ///
     /// - dy: [count, out]
     /// - x: the forward pass's input [count, in].
-    /// - gradient: where dA, dB and dc are added, or nil for factors that do not learn.
+    /// - gradient: where dA, dB and dc are added, or nil for factors that do not learn. An empty dA is left
+    ///   out: A does not learn.
     /// - dx: [count, in], or nil where nothing below learns.
     /// - accumulate: whether `dx` is added to, or overwritten.
     /// - scratch: room for U and V [count, rank].
@@ -107,11 +108,14 @@ package struct Linear: Sendable {
         check(delta)
         let (I, O, r, s) = (weight.columns, weight.rows, delta.rank, delta.scale)
         let (u, v) = (scratch.u.pointer, scratch.v.pointer)
+        let learnsA = gradient.map { $0.a.count > 0 } ?? false
         compute.pool.split(count) { thread, begin, end in
-            DenseProduct.multiply(
-                rows: end - begin, columns: r, inner: O, dy + begin * O, lda: O,
-                delta.b.pointer, ldb: r, into: v + begin * r, ldc: r, thread: thread,
-                on: compute)
+            if dx != nil || learnsA {
+                DenseProduct.multiply(
+                    rows: end - begin, columns: r, inner: O, dy + begin * O, lda: O,
+                    delta.b.pointer, ldb: r, into: v + begin * r, ldc: r, thread: thread,
+                    on: compute)
+            }
             if let dx {
                 DenseProduct.multiply(
                     rows: end - begin, columns: I, inner: r, alpha: s, v + begin * r, lda: r,
@@ -129,12 +133,13 @@ package struct Linear: Sendable {
         }
         guard let gradient else { return }
         precondition(
-            gradient.a.count == delta.a.count && gradient.b.count == delta.b.count,
+            [0, delta.a.count].contains(gradient.a.count) && gradient.b.count == delta.b.count,
             "gradients of another shape than their factors")
         // Divided by columns of dA and rows of dB: a thread sums over all tokens, in their order.
-        compute.pool.split(I + O, by: 16) { thread, begin, end in
-            let a = min(begin, I)..<min(end, I)
-            let b = max(begin - I, 0)..<max(end - I, 0)
+        let columns = learnsA ? I : 0
+        compute.pool.split(columns + O, by: 16) { thread, begin, end in
+            let a = min(begin, columns)..<min(end, columns)
+            let b = max(begin - columns, 0)..<max(end - columns, 0)
             DenseProduct.multiply(
                 rows: r, columns: a.count, inner: count, alpha: s, v, .transposed, lda: r,
                 x + a.lowerBound, ldb: I, accumulate: true, into: gradient.a.pointer + a.lowerBound,
