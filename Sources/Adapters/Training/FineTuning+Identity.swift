@@ -40,6 +40,7 @@ extension FineTuning {
             "AdamW's β₁": "\(training.optimizer.beta1)",
             "AdamW's β₂": "\(training.optimizer.beta2)",
             "AdamW's ε": "\(training.optimizer.epsilon)",
+            "--label-smoothing": "\(training.regularization.labelSmoothing)",
             "--reflora-warmup": text(training.refactoringWarmup),
             "--reflora-interval": "\(training.refactoringInterval)",
             "--seed": "\(training.seed)",

@@ -120,7 +120,8 @@ public struct FineTuning: Sendable {
                 TrainingPass(
                     model: model.model, compute: model.compute,
                     maximumTokens: options.training.batchSize * longest,
-                    recomputesBlocks: options.recomputesBlocks),
+                    recomputesBlocks: options.recomputesBlocks,
+                    regularization: options.training.regularization),
                 from: state, compute: model.compute, metrics: metrics, checkpoints: checkpoints,
                 progress: progress)
             if let checkpoints, run.isStopped {

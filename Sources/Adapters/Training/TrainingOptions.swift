@@ -1,4 +1,4 @@
-import LorikeetRuntime
+public import LorikeetRuntime
 
 /// How a run is trained; the adapter (rank, scale, layers, start) is made before.
 public struct TrainingOptions: Sendable {
@@ -30,6 +30,8 @@ public struct TrainingOptions: Sendable {
     public var maximumGradientNorm: Double?
     /// Moments and weight decay.
     public var optimizer = AdamW.Options()
+    /// What training adds to the loss and the pass.
+    public var regularization = Regularization()
     /// RefLoRA: steps of plain LoRA at the start; nil for a sixth of the run, 100 at most.
     public var refactoringWarmup: Int?
     /// RefLoRA: refactor at every how many steps.
@@ -69,6 +71,9 @@ extension TrainingOptions {
         if let norm = maximumGradientNorm {
             try require(norm > 0, "--max-gradient-norm", "more than 0", norm)
         }
+        let smoothing = regularization.labelSmoothing
+        try require(
+            (0..<1) ~= smoothing, "--label-smoothing", "0 or more and less than 1", smoothing)
         try require(
             (refactoringWarmup ?? 0) >= 0, "--reflora-warmup", "0 or more", refactoringWarmup ?? 0)
         try require(

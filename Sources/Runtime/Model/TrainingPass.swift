@@ -25,9 +25,11 @@ public final class TrainingPass: LossAndGradients {
     private let dNormed: Buffer<Float>
 
     /// Allocates for calls of up to `maximumTokens` tokens; `recomputesBlocks` where blocks are to run
-    /// forward again instead of keeping their activations.
+    /// forward again instead of keeping their activations, `regularization` for what `accumulate` does
+    /// and `evaluate` does not.
     public init(
-        model: LlamaModel, compute: Compute, maximumTokens: Int, recomputesBlocks: Bool
+        model: LlamaModel, compute: Compute, maximumTokens: Int, recomputesBlocks: Bool,
+        regularization: Regularization = Regularization()
     ) {
         precondition(maximumTokens > 0, "a training pass of \(maximumTokens) tokens")
         let configuration = model.configuration
@@ -38,7 +40,8 @@ public final class TrainingPass: LossAndGradients {
             configuration, tokens: maximumTokens, on: compute)
         backwardScratch = BackwardScratch(configuration, tokens: maximumTokens)
         rotary = RotaryEmbedding(configuration, positions: maximumTokens)
-        crossEntropy = CrossEntropy(output: model.output, on: compute)
+        crossEntropy = CrossEntropy(
+            output: model.output, labelSmoothing: regularization.labelSmoothing, on: compute)
         let width = maximumTokens * configuration.hiddenSize
         inputs = (0...configuration.layerCount).map { _ in Buffer(width) }
         activations = ActivationStore(
@@ -58,9 +61,11 @@ public final class TrainingPass: LossAndGradients {
         let (forward, targets) = try run(rows, adapter: adapter)
         guard !targets.isEmpty else { return (0, 0) }
         let n = forward.batch.count
-        let loss = crossEntropy.forwardBackward(
+        var loss = 0.0
+        crossEntropy.forwardBackward(
             forwardScratch.normed.pointer, rows: n, targets: targets, lossScale: lossScale,
-            into: dNormed.pointer, on: compute)
+            into: dNormed.pointer, on: compute
+        ) { loss += Double($1) }
         d.pointer.update(repeating: 0, count: n * model.configuration.hiddenSize)
         model.norm.backward(
             dNormed.pointer, x: inputs[model.blocks.count].pointer,

@@ -26,6 +26,7 @@ struct Train: ParsableCommand {
     @OptionGroup(title: "Data") var dataOptions: DataOptions
     @OptionGroup(title: "Method") var methodOptions: MethodOptions
     @OptionGroup(title: "Steps") var stepOptions: StepOptions
+    @OptionGroup(title: "Regularization") var regularizationOptions: RegularizationOptions
     @OptionGroup(title: "Checkpoints") var checkpointOptions: CheckpointOptions
     @OptionGroup var precision: PrecisionOptions
     @OptionGroup var outputOptions: OutputOptions
@@ -87,6 +88,7 @@ struct Train: ParsableCommand {
         dataOptions.apply(to: &options)
         try methodOptions.apply(to: &options)
         stepOptions.apply(to: &options)
+        regularizationOptions.apply(to: &options)
         checkpointOptions.apply(to: &options)
         return options
     }

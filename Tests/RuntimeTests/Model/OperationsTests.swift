@@ -289,44 +289,71 @@ private let tolerance = 1e-5
 }
 
 @Suite struct `Chunked cross-entropy` {
+    private let (rows, width, vocabulary) = (9, 12, 37)
+    // Row 3 has no target.
+    private let targets: [(row: Int, token: Int)] = [
+        (0, 3), (1, 36), (2, 0), (4, 7), (5, 7), (6, 20), (7, 1), (8, 2),
+    ]
+
     // Chunks of 1, of some, and of more positions than there are.
-    @Test(arguments: InstructionSet.supported, [1, 3, 100])
-    func `loss and gradient agree with the equation`(set: InstructionSet, chunk: Int) {
-        let (rows, width, vocabulary) = (9, 12, 37)
+    @Test(arguments: InstructionSet.supported, [(1, 0), (3, 0), (100, 0), (1, 0.1), (3, 0.75)])
+    func `loss and gradient agree with the equation`(
+        set: InstructionSet, options: (chunk: Int, smoothing: Double)
+    ) {
         let compute = Compute(threads: 2, instructionSet: set)
         var random = SeededGenerator(seed: 7)
         let output = Buffer(random.floats(vocabulary * width))
         let h = random.floats(rows * width, scale: 2)
-        let targets: [(row: Int, token: Int)] = [
-            (0, 3), (1, 36), (2, 0), (4, 7), (5, 7), (6, 20), (7, 1), (8, 2),
-        ]
-        let exact = {
+        func exact(_ h: [Double], smoothing: Double) -> [Double] {
             Naive.crossEntropy(
-                $0, w: output.elements.map(Double.init), width: width, targets: targets)
+                h, w: output.elements.map(Double.init), width: width, targets: targets,
+                smoothing: smoothing)
         }
         let crossEntropy = CrossEntropy(
-            output: .stored(matrix(output, rows: vocabulary, columns: width)), chunk: chunk,
-            on: compute)
+            output: .stored(matrix(output, rows: vocabulary, columns: width)),
+            chunk: options.chunk, labelSmoothing: options.smoothing, on: compute)
         let production = targets.map { CrossEntropy.Target(row: $0.row, token: Int32($0.token)) }
 
+        // What is evaluated is never smoothed.
         var losses: [Float] = []
         crossEntropy.forward(h, targets: production, on: compute) {
             #expect($0 == losses.count)
             losses.append($1)
         }
-        let expected = exact(h.map(Double.init))
-        GradientCheck.expectClose(losses, expected, within: tolerance)
+        GradientCheck.expectClose(
+            losses, exact(h.map(Double.init), smoothing: 0), within: tolerance)
 
         let dh = Buffer([Float](repeating: .nan, count: h.count))
-        let sum = crossEntropy.forwardBackward(
-            h, rows: rows, targets: production, lossScale: 0.5, into: dh.pointer, on: compute)
-        #expect(abs(sum - expected.reduce(0, +)) < tolerance * sum)
+        var trained: [Float] = []
+        crossEntropy.forwardBackward(
+            h, rows: rows, targets: production, lossScale: 0.5, into: dh.pointer, on: compute
+        ) {
+            #expect($0 == trained.count)
+            trained.append($1)
+        }
+        GradientCheck.expectClose(
+            trained, exact(h.map(Double.init), smoothing: options.smoothing), within: tolerance)
+        if options.smoothing == 0 { #expect(trained == losses) }
         let gradient = GradientCheck.centralDifferences(at: h.map(Double.init)) {
-            0.5 * exact($0).reduce(0, +)
+            0.5 * exact($0, smoothing: options.smoothing).reduce(0, +)
         }
         GradientCheck.expectClose(dh.elements, gradient, within: tolerance)
-        // Row 3 has no target.
         #expect(dh.elements[3 * width..<4 * width].allSatisfy { $0 == 0 })
+    }
+
+    // torch 2.15, float64: cross_entropy(z, tensor([1]), label_smoothing=0.1).
+    @Test func `smoothed losses are torch's`() {
+        let compute = Compute(threads: 1)
+        let identity = Buffer<Float>([1, 0, 0, 0, 1, 0, 0, 0, 1])
+        let crossEntropy = CrossEntropy(
+            output: .stored(matrix(identity, rows: 3, columns: 3)), labelSmoothing: 0.1,
+            on: compute)
+        let dh = Buffer<Float>(3)
+        crossEntropy.forwardBackward(
+            [1, 2, -1], rows: 1, targets: [.init(row: 0, token: 1)], lossScale: 1,
+            into: dh.pointer, on: compute
+        ) { GradientCheck.expectClose([$1], [0.4823455501015197], within: tolerance) }
+        GradientCheck.expectClose(dh.elements, [0.2261631270090858, -0.22794882063509214, 0.0017856936260063974], within: tolerance)
     }
 }
 

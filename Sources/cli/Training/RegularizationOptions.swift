@@ -1,0 +1,19 @@
+import ArgumentParser
+import LorikeetAdapters
+import LorikeetRuntime
+
+/// What keeps a run from learning its rows by heart.
+struct RegularizationOptions: ParsableArguments {
+    @Option(help: "Share of each target's probability that is spread over the vocabulary.")
+    var labelSmoothing = 0.0
+
+    func validate() throws {
+        guard (0..<1).contains(labelSmoothing) else {
+            throw ValidationError("--label-smoothing: expected 0 or more and less than 1.")
+        }
+    }
+
+    func apply(to options: inout FineTuning.Options) {
+        options.training.regularization.labelSmoothing = labelSmoothing
+    }
+}
