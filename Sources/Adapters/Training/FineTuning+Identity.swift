@@ -41,6 +41,7 @@ extension FineTuning {
             "AdamW's β₂": "\(training.optimizer.beta2)",
             "AdamW's ε": "\(training.optimizer.epsilon)",
             "--label-smoothing": "\(training.regularization.labelSmoothing)",
+            "--neftune-alpha": "\(training.regularization.embeddingNoise)",
             "--reflora-warmup": text(training.refactoringWarmup),
             "--reflora-interval": "\(training.refactoringInterval)",
             "--seed": "\(training.seed)",

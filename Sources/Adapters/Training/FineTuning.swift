@@ -121,7 +121,7 @@ public struct FineTuning: Sendable {
                     model: model.model, compute: model.compute,
                     maximumTokens: options.training.batchSize * longest,
                     recomputesBlocks: options.recomputesBlocks,
-                    regularization: options.training.regularization),
+                    regularization: regularization),
                 from: state, compute: model.compute, metrics: metrics, checkpoints: checkpoints,
                 progress: progress)
             if let checkpoints, run.isStopped {
@@ -154,6 +154,12 @@ public struct FineTuning: Sendable {
     }
 
     var alpha: Double { options.alpha ?? Double(2 * options.rank) }
+
+    private var regularization: Regularization {
+        var regularization = options.training.regularization
+        regularization.seed = options.training.seed
+        return regularization
+    }
 
     private func configuration(_ model: LanguageModel) -> AdapterConfiguration {
         AdapterConfiguration(

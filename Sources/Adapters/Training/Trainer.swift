@@ -112,7 +112,11 @@ public struct Trainer {
 
             // The mean is over the targets of the whole batch, so they are counted before any
             // micro-step: accumulation must not weigh a short row's tokens more.
-            let batch = positions(of: step).map { rows[order.row(at: $0)] }
+            let batch = positions(of: step).map { position in
+                var row = rows[order.row(at: position)]
+                row.position = position
+                return row
+            }
             let targets = batch.reduce(0) { $0 + $1.targetCount }
             adapter.zeroGradients()
             var lossSum = 0.0

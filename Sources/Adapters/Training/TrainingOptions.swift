@@ -30,7 +30,7 @@ public struct TrainingOptions: Sendable {
     public var maximumGradientNorm: Double?
     /// Moments and weight decay.
     public var optimizer = AdamW.Options()
-    /// What training adds to the loss and the pass.
+    /// What training adds to the loss and the pass; its seed is `seed`.
     public var regularization = Regularization()
     /// RefLoRA: steps of plain LoRA at the start; nil for a sixth of the run, 100 at most.
     public var refactoringWarmup: Int?
@@ -39,7 +39,7 @@ public struct TrainingOptions: Sendable {
     /// Whether each epoch has its own random order; otherwise step s takes the rows from
     /// `batchSize` · `accumulate` · s on.
     public var shuffles = true
-    /// What the shuffles follow from.
+    /// What the shuffles and the noise follow from.
     public var seed: UInt64 = 0
 
     /// The defaults.
@@ -74,6 +74,8 @@ extension TrainingOptions {
         let smoothing = regularization.labelSmoothing
         try require(
             (0..<1) ~= smoothing, "--label-smoothing", "0 or more and less than 1", smoothing)
+        let noise = regularization.embeddingNoise
+        try require(noise >= 0 && noise.isFinite, "--neftune-alpha", "0 or more", noise)
         try require(
             (refactoringWarmup ?? 0) >= 0, "--reflora-warmup", "0 or more", refactoringWarmup ?? 0)
         try require(

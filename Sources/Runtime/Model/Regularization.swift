@@ -2,6 +2,10 @@
 public struct Regularization: Sendable, Equatable {
     /// ε: the share of a target's probability that is spread evenly over the vocabulary.
     public var labelSmoothing = 0.0
+    /// NEFTune's α: noise of up to ±α / √(tokens · width) is added to a row's embeddings.
+    public var embeddingNoise = 0.0
+    /// What the noise follows from, with a row's position in the run.
+    public var seed: UInt64 = 0
 
     /// None.
     public init() {}

@@ -17,6 +17,7 @@ public final class TrainingPass: LossAndGradients {
     private let backwardScratch: BackwardScratch
     private let rotary: RotaryEmbedding
     private let crossEntropy: CrossEntropy
+    private let regularization: Regularization
     // inputs[l] is block l's input [tokens, hidden]; the last is the last block's output.
     private let inputs: [Buffer<Float>]
     private let activations: ActivationStore
@@ -42,6 +43,7 @@ public final class TrainingPass: LossAndGradients {
         rotary = RotaryEmbedding(configuration, positions: maximumTokens)
         crossEntropy = CrossEntropy(
             output: model.output, labelSmoothing: regularization.labelSmoothing, on: compute)
+        self.regularization = regularization
         let width = maximumTokens * configuration.hiddenSize
         inputs = (0...configuration.layerCount).map { _ in Buffer(width) }
         activations = ActivationStore(
@@ -58,7 +60,7 @@ public final class TrainingPass: LossAndGradients {
     public func accumulate(
         _ rows: [TrainingRow], adapter: any TrainableLowRankDeltas, lossScale: Float
     ) throws -> (loss: Double, targets: Int) {
-        let (forward, targets) = try run(rows, adapter: adapter)
+        let (forward, targets) = try run(rows, adapter: adapter, regularization)
         guard !targets.isEmpty else { return (0, 0) }
         let n = forward.batch.count
         var loss = 0.0
@@ -81,7 +83,7 @@ public final class TrainingPass: LossAndGradients {
     public func evaluate(
         _ rows: [TrainingRow], adapter: any LowRankDeltas
     ) throws -> (loss: Double, targets: Int) {
-        let (_, targets) = try run(rows, adapter: adapter)
+        let (_, targets) = try run(rows, adapter: adapter, Regularization())
         var sum = 0.0
         crossEntropy.forward(forwardScratch.normed.pointer, targets: targets, on: compute) {
             sum += Double($1)
@@ -91,7 +93,7 @@ public final class TrainingPass: LossAndGradients {
 
     // Everything up to the final norm, whose result is left in the scratch's `normed`.
     private func run(
-        _ rows: [TrainingRow], adapter: any LowRankDeltas
+        _ rows: [TrainingRow], adapter: any LowRankDeltas, _ regularization: Regularization
     ) throws -> (ForwardContext, [CrossEntropy.Target]) {
         let (batch, targets) = try layOut(rows)
         forwardScratch.prepare(batch, adapter: adapter, layers: model.blocks.count)
@@ -99,6 +101,12 @@ public final class TrainingPass: LossAndGradients {
             batch: batch, adapter: adapter, rotary: rotary, scratch: forwardScratch,
             compute: compute)
         model.embed(rows.flatMap(\.inputIDs), into: inputs[0].pointer, on: compute)
+        if regularization.embeddingNoise > 0 {
+            EmbeddingNoise.add(
+                regularization.embeddingNoise, to: inputs[0].pointer,
+                width: model.configuration.hiddenSize, rows: rows,
+                keys: NoiseKeys(rows, seed: regularization.seed), on: compute)
+        }
         for (layer, block) in model.blocks.enumerated() {
             pass.layer = layer
             block.forward(

@@ -7,13 +7,21 @@ struct RegularizationOptions: ParsableArguments {
     @Option(help: "Share of each target's probability that is spread over the vocabulary.")
     var labelSmoothing = 0.0
 
+    @Option(
+        help: "NEFTune: noise of up to ±α / √(tokens · width) on a row's embeddings; customary: 5.")
+    var neftuneAlpha = 0.0
+
     func validate() throws {
         guard (0..<1).contains(labelSmoothing) else {
             throw ValidationError("--label-smoothing: expected 0 or more and less than 1.")
+        }
+        guard neftuneAlpha >= 0, neftuneAlpha.isFinite else {
+            throw ValidationError("--neftune-alpha: expected 0 or more.")
         }
     }
 
     func apply(to options: inout FineTuning.Options) {
         options.training.regularization.labelSmoothing = labelSmoothing
+        options.training.regularization.embeddingNoise = neftuneAlpha
     }
 }
