@@ -42,6 +42,7 @@ extension FineTuning {
             "AdamW's ε": "\(training.optimizer.epsilon)",
             "--label-smoothing": "\(training.regularization.labelSmoothing)",
             "--neftune-alpha": "\(training.regularization.embeddingNoise)",
+            "--lora-dropout": "\(training.regularization.dropout)",
             "--reflora-warmup": text(training.refactoringWarmup),
             "--reflora-interval": "\(training.refactoringInterval)",
             "--seed": "\(training.seed)",

@@ -166,6 +166,7 @@ public struct FineTuning: Sendable {
             rank: options.rank, alpha: alpha,
             targetModules: .list(options.targetModules.map(\.rawValue)),
             usesRSLoRA: options.training.method == .rslora,
+            dropout: options.training.regularization.dropout,
             baseModel: (model.checkpoint.path as NSString).lastPathComponent)
     }
 

@@ -76,6 +76,8 @@ extension TrainingOptions {
             (0..<1) ~= smoothing, "--label-smoothing", "0 or more and less than 1", smoothing)
         let noise = regularization.embeddingNoise
         try require(noise >= 0 && noise.isFinite, "--neftune-alpha", "0 or more", noise)
+        let dropout = regularization.dropout
+        try require((0..<1) ~= dropout, "--lora-dropout", "0 or more and less than 1", dropout)
         try require(
             (refactoringWarmup ?? 0) >= 0, "--reflora-warmup", "0 or more", refactoringWarmup ?? 0)
         try require(

@@ -18,6 +18,15 @@ package struct NoiseKeys: Sendable {
             })
     }
 
+    /// The embeddings' place; a layer's are above.
+    static let embedding = 0
+
+    /// The place of the layer at `path`.
+    static func place(_ path: ModulePath) -> Int {
+        let index = LinearModule.allCases.firstIndex(of: path.module) ?? 0
+        return 1 + path.layer * LinearModule.allCases.count + index
+    }
+
     /// The key of a token's noise at one of the places where there is some.
     func key(token: Int, place: Int) -> UInt64 { Self.mix(keys[token] ^ UInt64(place)) }
 

@@ -4,6 +4,8 @@ public struct Regularization: Sendable, Equatable {
     public var labelSmoothing = 0.0
     /// NEFTune's α: noise of up to ±α / √(tokens · width) is added to a row's embeddings.
     public var embeddingNoise = 0.0
+    /// The share of its inputs that an adapter's term does not see: PEFT's lora_dropout.
+    public var dropout = 0.0
     /// What the noise follows from, with a row's position in the run.
     public var seed: UInt64 = 0
 

@@ -96,16 +96,21 @@ public final class TrainingPass: LossAndGradients {
         _ rows: [TrainingRow], adapter: any LowRankDeltas, _ regularization: Regularization
     ) throws -> (ForwardContext, [CrossEntropy.Target]) {
         let (batch, targets) = try layOut(rows)
-        forwardScratch.prepare(batch, adapter: adapter, layers: model.blocks.count)
+        let (alpha, dropout) = (regularization.embeddingNoise, regularization.dropout)
+        forwardScratch.prepare(
+            batch, adapter: adapter, layers: model.blocks.count, drops: dropout > 0)
         var pass = ForwardContext(
             batch: batch, adapter: adapter, rotary: rotary, scratch: forwardScratch,
             compute: compute)
         model.embed(rows.flatMap(\.inputIDs), into: inputs[0].pointer, on: compute)
-        if regularization.embeddingNoise > 0 {
-            EmbeddingNoise.add(
-                regularization.embeddingNoise, to: inputs[0].pointer,
-                width: model.configuration.hiddenSize, rows: rows,
-                keys: NoiseKeys(rows, seed: regularization.seed), on: compute)
+        if alpha > 0 || dropout > 0 {
+            let keys = NoiseKeys(rows, seed: regularization.seed)
+            if dropout > 0 { pass.dropout = (dropout, keys) }
+            if alpha > 0 {
+                EmbeddingNoise.add(
+                    alpha, to: inputs[0].pointer, width: model.configuration.hiddenSize,
+                    rows: rows, keys: keys, on: compute)
+            }
         }
         for (layer, block) in model.blocks.enumerated() {
             pass.layer = layer

@@ -227,11 +227,12 @@ private let tolerance = 1e-5
 }
 
 @Suite struct `Linear layer with a low-rank term` {
-    @Test(arguments: InstructionSet.supported, [(1, 6, 5, 2), (5, 34, 17, 3)])
+    @Test(
+        arguments: InstructionSet.supported, [(1, 6, 5, 2, 0), (5, 34, 17, 3, 0), (5, 34, 17, 3, 0.4)])
     func `forward and backward agree with the equation`(
-        set: InstructionSet, shape: (Int, Int, Int, Int)
+        set: InstructionSet, shape: (Int, Int, Int, Int, dropout: Double)
     ) {
-        let (rows, columns, outputs, rank) = shape
+        let (rows, columns, outputs, rank, probability) = shape
         let compute = Compute(threads: 2, instructionSet: set)
         var random = SeededGenerator(seed: 6)
         let weight = Buffer(random.floats(outputs * columns))
@@ -243,18 +244,25 @@ private let tolerance = 1e-5
             weight: .stored(matrix(weight, rows: outputs, columns: columns)))
         let delta = LowRankDelta(a: Buffer(a), b: Buffer(b), rank: rank, scale: scale)
         let scratch = LinearScratch(tokens: rows, on: compute)
-        scratch.reserve(delta)
+        scratch.reserve(delta, drops: probability > 0)
+        let dropout = probability == 0 ? nil : dropout(probability, tokens: rows)
+        let mask = Buffer([Float](repeating: 1, count: x.count))
+        dropout?.apply(
+            mask.pointer, rows: 0..<rows, width: columns, into: mask.pointer, on: compute)
+        #expect((probability > 0) == mask.elements.contains(0))
         let exact = { (x: [Double], a: [Double], b: [Double]) -> [Double] in
             let base = Naive.product(x, weight.elements.map(Double.init), columns: columns)
+            let seen = zip(x, mask.elements).map { $0 * Double($1) }
             let low = Naive.product(
-                Naive.product(x, a, columns: columns), b, columns: rank)
+                Naive.product(seen, a, columns: columns), b, columns: rank)
             return zip(base, low).map { $0 + Double(scale) * $1 }
         }
         let (x64, a64, b64) = (x.map(Double.init), a.map(Double.init), b.map(Double.init))
 
         let y = Buffer<Float>(rows * outputs)
         linear.forward(
-            x, count: rows, delta: delta, into: y.pointer, scratch: scratch, on: compute)
+            x, count: rows, delta: delta, dropout: dropout, into: y.pointer, scratch: scratch,
+            on: compute)
         GradientCheck.expectClose(y.elements, exact(x64, a64, b64), within: tolerance)
 
         // dx starts as garbage and is overwritten; dA and dB are added to.
@@ -263,8 +271,8 @@ private let tolerance = 1e-5
             a: Buffer([Float](repeating: 1, count: a.count)),
             b: Buffer([Float](repeating: 1, count: b.count)))
         linear.backward(
-            w, x: x, count: rows, delta: delta, gradient: gradient, into: dx.pointer,
-            accumulate: false, scratch: scratch, on: compute)
+            w, x: x, count: rows, delta: delta, dropout: dropout, gradient: gradient,
+            into: dx.pointer, accumulate: false, scratch: scratch, on: compute)
         let dx64 = GradientCheck.centralDifferences(at: x64) {
             GradientCheck.weighted(exact($0, a64, b64), by: w)
         }
@@ -281,15 +289,24 @@ private let tolerance = 1e-5
             }.map { $0 + 1 }, within: tolerance, "dB")
 
         linear.backward(
-            w, x: x, count: rows, delta: delta, gradient: nil, into: dx.pointer, accumulate: true,
-            scratch: scratch, on: compute)
+            w, x: x, count: rows, delta: delta, dropout: dropout, gradient: nil, into: dx.pointer,
+            accumulate: true, scratch: scratch, on: compute)
         GradientCheck.expectClose(
             dx.elements, dx64.map { 2 * $0 }, within: tolerance, "dx, accumulated")
+    }
+
+    private func dropout(_ probability: Double, tokens: Int) -> Dropout {
+        let row = [Int32](repeating: 0, count: tokens)
+        return Dropout(
+            probability: probability,
+            keys: NoiseKeys([TrainingRow(inputIDs: row, labels: row)], seed: 1), place: 1)
     }
 }
 
 @Suite struct `Chunked cross-entropy` {
-    private let (rows, width, vocabulary) = (9, 12, 37)
+    private let rows = 9
+    private let width = 12
+    private let vocabulary = 37
     // Row 3 has no target.
     private let targets: [(row: Int, token: Int)] = [
         (0, 3), (1, 36), (2, 0), (4, 7), (5, 7), (6, 20), (7, 1), (8, 2),

@@ -18,7 +18,8 @@ package enum EmbeddingNoise {
             let bound = alpha / Double(count * width).squareRoot()
             compute.pool.split(count) { _, begin, end in
                 for token in start + begin..<start + end {
-                    var generator = SeededGenerator(seed: keys.key(token: token, place: 0))
+                    var generator = SeededGenerator(
+                        seed: keys.key(token: token, place: NoiseKeys.embedding))
                     for c in 0..<width {
                         x[token * width + c] += Float((2 * generator.uniform() - 1) * bound)
                     }

@@ -1,6 +1,7 @@
 package import LorikeetQuant
 
-/// A frozen linear layer that may carry a low-rank term: y = W x + s B (A x).
+/// A frozen linear layer that may carry a low-rank term: y = W x + s B (A x), in training with dropout
+/// y = W x + s B (A (m ⊙ x)).
 package struct Linear: Sendable {
     /// W [out, in].
     package let weight: LinearWeight
@@ -13,34 +14,39 @@ package struct Linear: Sendable {
         weights = [weight]
     }
 
-    /// Y (+)= X Wᵀ + s U Bᵀ, U = X Aᵀ.
+    /// Y (+)= X Wᵀ + s U Bᵀ, U = (M ⊙ X) Aᵀ.
     ///
     /// - x: [count, in]
+    /// - dropout: M, or nil for ones.
     /// - y: [count, out]
     /// - accumulate: whether the result is added to what `y` holds.
     /// - scratch: room for X in integers and U [count, rank].
     package func forward(
-        _ x: UnsafePointer<Float>, count: Int, delta: LowRankDelta?, accumulate: Bool = false,
-        into y: UnsafeMutablePointer<Float>, scratch: LinearScratch, on compute: Compute
+        _ x: UnsafePointer<Float>, count: Int, delta: LowRankDelta?, dropout: Dropout? = nil,
+        accumulate: Bool = false, into y: UnsafeMutablePointer<Float>, scratch: LinearScratch,
+        on compute: Compute
     ) {
         LinearWeight.multiply(
             weights, x, count: count, accumulate: accumulate, using: scratch.activations,
             on: compute
         ) { _ in y }
-        if let delta { add(delta, to: y, x, count: count, scratch: scratch, on: compute) }
+        if let delta { add(delta, dropout, to: y, x, count: count, scratch: scratch, on: compute) }
     }
 
-    /// Y += s U Bᵀ, U = X Aᵀ.
+    /// Y += s U Bᵀ, U = (M ⊙ X) Aᵀ.
     func add(
-        _ delta: LowRankDelta, to y: UnsafeMutablePointer<Float>, _ x: UnsafePointer<Float>,
-        count: Int, scratch: LinearScratch, on compute: Compute
+        _ delta: LowRankDelta, _ dropout: Dropout?, to y: UnsafeMutablePointer<Float>,
+        _ x: UnsafePointer<Float>, count: Int, scratch: LinearScratch, on compute: Compute
     ) {
         check(delta)
         let (I, O, r) = (weight.columns, weight.rows, delta.rank)
         let u = scratch.u.pointer
+        let masked = scratch.masked.pointer
+        let input = dropout == nil ? x : UnsafePointer(masked)
         compute.pool.split(count) { thread, begin, end in
+            dropout?.apply(x, rows: begin..<end, width: I, into: masked, on: compute)
             DenseProduct.multiply(
-                rows: end - begin, columns: r, inner: I, x + begin * I, lda: I,
+                rows: end - begin, columns: r, inner: I, input + begin * I, lda: I,
                 delta.a.pointer, .transposed, ldb: I, into: u + begin * r, ldc: r, thread: thread,
                 on: compute)
             DenseProduct.multiply(
@@ -51,20 +57,22 @@ package struct Linear: Sendable {
         }
     }
 
-    /// dX (+)= dY W + s V A, dA += s' Vᵀ X, dB += s' dYᵀ U, with U = X Aᵀ and V = dY B.
+    /// dX (+)= dY W + s M ⊙ V A, dA += s' Vᵀ (M ⊙ X), dB += s' dYᵀ U, with U = (M ⊙ X) Aᵀ and V = dY B.
     ///
     /// s' is s: the loss's own scale is in dY already.
     ///
     /// - dy: [count, out]
     /// - x: the forward pass's input [count, in].
+    /// - dropout: the forward pass's M.
     /// - gradient: where dA and dB are added, or nil for factors that do not learn.
     /// - dx: [count, in], or nil where nothing below learns.
     /// - accumulate: whether `dx` is added to, or overwritten.
     /// - scratch: room for U and V [count, rank].
     package func backward(
         _ dy: UnsafePointer<Float>, x: UnsafePointer<Float>, count: Int, delta: LowRankDelta?,
-        gradient: LowRankGradient?, into dx: UnsafeMutablePointer<Float>?, accumulate: Bool,
-        scratch: LinearScratch, on compute: Compute
+        dropout: Dropout? = nil, gradient: LowRankGradient?,
+        into dx: UnsafeMutablePointer<Float>?, accumulate: Bool, scratch: LinearScratch,
+        on compute: Compute
     ) {
         if let dx {
             weight.multiplyBackward(
@@ -75,21 +83,27 @@ package struct Linear: Sendable {
         check(delta)
         let (I, O, r, s) = (weight.columns, weight.rows, delta.rank, delta.scale)
         let (u, v) = (scratch.u.pointer, scratch.v.pointer)
+        // First what goes into dX before it is masked, then M ⊙ X.
+        let masked = scratch.masked.pointer
+        let input = dropout == nil ? x : UnsafePointer(masked)
         compute.pool.split(count) { thread, begin, end in
             DenseProduct.multiply(
                 rows: end - begin, columns: r, inner: O, dy + begin * O, lda: O,
                 delta.b.pointer, ldb: r, into: v + begin * r, ldc: r, thread: thread,
                 on: compute)
             if let dx {
+                let product = dropout == nil ? dx : masked
                 DenseProduct.multiply(
                     rows: end - begin, columns: I, inner: r, alpha: s, v + begin * r, lda: r,
-                    delta.a.pointer, ldb: I, accumulate: true, into: dx + begin * I, ldc: I,
-                    thread: thread,
-                    on: compute)
+                    delta.a.pointer, ldb: I, accumulate: dropout == nil,
+                    into: product + begin * I, ldc: I, thread: thread, on: compute)
+                dropout?.apply(
+                    product, rows: begin..<end, width: I, accumulate: true, into: dx, on: compute)
             }
             if gradient != nil {
+                dropout?.apply(x, rows: begin..<end, width: I, into: masked, on: compute)
                 DenseProduct.multiply(
-                    rows: end - begin, columns: r, inner: I, x + begin * I, lda: I,
+                    rows: end - begin, columns: r, inner: I, input + begin * I, lda: I,
                     delta.a.pointer, .transposed, ldb: I, into: u + begin * r, ldc: r,
                     thread: thread,
                     on: compute)
@@ -105,7 +119,7 @@ package struct Linear: Sendable {
             let b = max(begin - I, 0)..<max(end - I, 0)
             DenseProduct.multiply(
                 rows: r, columns: a.count, inner: count, alpha: s, v, .transposed, lda: r,
-                x + a.lowerBound, ldb: I, accumulate: true, into: gradient.a.pointer + a.lowerBound,
+                input + a.lowerBound, ldb: I, accumulate: true, into: gradient.a.pointer + a.lowerBound,
                 ldc: I, thread: thread,
                 on: compute)
             // dBᵀ = Uᵀ dY: dY is wide and is read as it lies; only the few rows of U are transposed.
@@ -144,17 +158,19 @@ package struct LinearGroup: Sendable {
     ///
     /// - x: [count, in]
     /// - delta: the i-th layer's term.
+    /// - dropout: the i-th layer's.
     /// - output: the i-th layer's result [count, out].
     package func forward(
         _ x: UnsafePointer<Float>, count: Int, delta: (Int) -> LowRankDelta?,
-        into output: (Int) -> UnsafeMutablePointer<Float>, scratch: LinearScratch,
-        on compute: Compute
+        dropout: (Int) -> Dropout?, into output: (Int) -> UnsafeMutablePointer<Float>,
+        scratch: LinearScratch, on compute: Compute
     ) {
         LinearWeight.multiply(
             weights, x, count: count, using: scratch.activations, on: compute, into: output)
         for (i, linear) in linears.enumerated() {
             guard let delta = delta(i) else { continue }
-            linear.add(delta, to: output(i), x, count: count, scratch: scratch, on: compute)
+            linear.add(
+                delta, dropout(i), to: output(i), x, count: count, scratch: scratch, on: compute)
         }
     }
 }
@@ -170,6 +186,8 @@ package final class LinearScratch {
     fileprivate var v = Buffer<Float>(0)
     // dB's transpose [rank, out], in parts of the threads'
     fileprivate var gradient = Buffer<Float>(0)
+    // The input under dropout [tokens, in]; none without.
+    fileprivate var masked = Buffer<Float>(0)
 
     /// Creates scratch for batches of up to `tokens` rows.
     package init(tokens: Int, on compute: Compute) {
@@ -177,8 +195,11 @@ package final class LinearScratch {
         activations = Activations(on: compute)
     }
 
-    /// Makes room for the term `delta`; allocates only when a larger one than before comes.
-    package func reserve(_ delta: LowRankDelta) {
+    /// Makes room for the term `delta`, and its input where it `drops` some; allocates only when a larger
+    /// one than before comes.
+    package func reserve(_ delta: LowRankDelta, drops: Bool = false) {
+        let masks = drops ? tokens * (delta.a.count / delta.rank) : 0
+        if masks > masked.count { masked = Buffer(uninitialized: masks) }
         if delta.b.count > gradient.count { gradient = Buffer(delta.b.count) }
         guard delta.rank > rank else { return }
         rank = delta.rank
