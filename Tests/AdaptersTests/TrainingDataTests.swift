@@ -5,7 +5,7 @@ import Testing
 
 @Suite struct TrainingDataTests {
     /// A tokenizer of bytes, so that a text's tokens are plain to see: "a" is 97; three special tokens.
-    private static func byteTokenizer() throws -> Tokenizer {
+    static func byteTokenizer() throws -> Tokenizer {
         // GPT-2's letters for bytes: the printable ones stand for themselves
         var vocabulary = JSON.Object()
         var next: UInt32 = 256
@@ -36,7 +36,7 @@ import Testing
         return tokenizer
     }
 
-    private static let chatML = """
+    static let chatML = """
         {% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] \
         + '<|im_end|>' + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}\
         {% endif %}

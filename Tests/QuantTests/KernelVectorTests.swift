@@ -181,7 +181,9 @@ struct KernelVectorTests {
     func `dropout is the same bits everywhere`(instructionSet: InstructionSet, count: Int) {
         let x = noise(count + 1, seed: 17)
         if count > 3 { x[2] = .nan }
-        for (key, p) in [(0, 0.05), (0x0123_4567_89ab_cdef, 0.5), (.max, 0.95)] as [(UInt64, Double)] {
+        for (key, p) in [(0, 0.05), (0x0123_4567_89ab_cdef, 0.5), (.max, 0.95)]
+            as [(UInt64, Double)]
+        {
             let (threshold, scale) = (UInt32(p * 0x1p32), Float(1 / (1 - p)))
             for accumulate: Int32 in [0, 1] {
                 let results = [InstructionSet.supported[0], instructionSet].map { set in

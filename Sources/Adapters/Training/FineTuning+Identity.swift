@@ -24,6 +24,8 @@ extension FineTuning {
             "--data": Digest.sha256(of: try MappedFile(path: data)),
             "--init-adapter": initialAdapter?.digest ?? "none",
             "--method": training.method.rawValue,
+            "--objective": training.objective.rawValue,
+            "--beta": "\(training.beta)",
             "--rank": "\(options.rank)",
             "--alpha": "\(alpha)",
             "--target-modules": options.targetModules.map(\.rawValue).joined(separator: ","),

@@ -73,7 +73,7 @@ public struct FineTuning: Sendable {
     ///
     /// - Parameters:
     ///   - model: the base.
-    ///   - data: a JSONL file, as `TrainingData` reads it.
+    ///   - data: a JSONL file, as `TrainingData` reads it, or `PreferenceData` for DPO.
     ///   - output: the folder to write.
     ///   - replace: whether an existing `output` is replaced.
     ///   - note: told in a line of damaged checkpoints, and where the run goes on.
@@ -89,10 +89,8 @@ public struct FineTuning: Sendable {
         progress: (StepMetrics) throws -> Trainer.Disposition = { _ in .proceed }
     ) throws -> Report {
         try AtomicOutput.requireAbsent(output, unless: replace)
-        let rows = try TrainingData(
-            jsonl: data, tokenizer: model.tokenizer, chatTemplate: model.chatTemplate,
-            maximumLength: min(options.maximumLength, model.model.configuration.maximumPositions))
-        let trainer = try Trainer(rows.rows, options: options.training)
+        let (rows, notes) = try read(data, for: model)
+        let trainer = try Trainer(rows, options: options.training)
         // B = 0 is the usual start: as an adapter it changes nothing, and that is fine here.
         let initial = try options.initialAdapter.map {
             try Adapters.load($0, over: model, allowNoEffect: true)
@@ -106,7 +104,7 @@ public struct FineTuning: Sendable {
         }
         let earlierMetrics = try checkpoints?.restore(
             &state, totalSteps: trainer.totalSteps, note: note)
-        let longest = rows.rows.map(\.inputIDs.count).max() ?? 0
+        let longest = rows.map(\.inputIDs.count).max() ?? 0
 
         let name = (output as NSString).lastPathComponent
         var report: Report?
@@ -119,9 +117,10 @@ public struct FineTuning: Sendable {
             let run = try trainer.run(
                 TrainingPass(
                     model: model.model, compute: model.compute,
-                    maximumTokens: options.training.batchSize * longest,
+                    maximumTokens: options.training.batchSize
+                        * options.training.makeObjective().rowsPerExample * longest,
                     recomputesBlocks: options.recomputesBlocks,
-                    regularization: regularization),
+                    regularization: options.training.passRegularization),
                 from: state, compute: model.compute, metrics: metrics, checkpoints: checkpoints,
                 progress: progress)
             if let checkpoints, run.isStopped {
@@ -140,7 +139,7 @@ public struct FineTuning: Sendable {
                     + "\(manifest.modules) modules, \(manifest.parameters) parameters",
                 trainableParameters: adapter.parameterCount, bundle: "\(output)/\(bundle)",
                 bundleBytes: try MappedFile(path: "\(folder)/\(bundle)").bytes.count,
-                notes: rows.notes)
+                notes: notes)
         }
         checkpoints?.removeCheckpoints()
         guard let report else { preconditionFailure("a folder that was written without a run") }
@@ -155,10 +154,22 @@ public struct FineTuning: Sendable {
 
     var alpha: Double { options.alpha ?? Double(2 * options.rank) }
 
-    private var regularization: Regularization {
-        var regularization = options.training.regularization
-        regularization.seed = options.training.seed
-        return regularization
+    private func read(
+        _ data: String, for model: LanguageModel
+    ) throws -> (rows: [TrainingRow], notes: [String]) {
+        let length = min(options.maximumLength, model.model.configuration.maximumPositions)
+        switch options.training.objective {
+        case .likelihood:
+            let data = try TrainingData(
+                jsonl: data, tokenizer: model.tokenizer, chatTemplate: model.chatTemplate,
+                maximumLength: length)
+            return (data.rows, data.notes)
+        case .directPreference:
+            let data = try PreferenceData(
+                jsonl: data, tokenizer: model.tokenizer, chatTemplate: model.chatTemplate,
+                maximumLength: length)
+            return (data.rows, data.notes)
+        }
     }
 
     private func configuration(_ model: LanguageModel) -> AdapterConfiguration {

@@ -32,16 +32,25 @@ public struct Trainer {
     /// Optimizer steps of the whole run.
     public let totalSteps: Int
     private let method: any Method
-    private let rows: [TrainingRow]
+    private let objective: any Objective
+    /// Rows that belong together.
+    private let examples: [[TrainingRow]]
 
     /// Prepares a run over `rows`; rows without a target teach nothing and are left out.
+    ///
+    /// For an objective that compares rows, those of an example follow each other.
     ///
     /// - Throws: `.invalidArgument` where no row has a target, or an option is out of its range.
     public init(_ rows: [TrainingRow], options: TrainingOptions) throws {
         try options.validate()
-        self.rows = rows.filter { $0.targetCount > 0 }
+        objective = options.makeObjective()
+        let size = objective.rowsPerExample
+        precondition(rows.count.isMultiple(of: size), "\(rows.count) rows in examples of \(size)")
+        examples = stride(from: 0, to: rows.count, by: size)
+            .map { Array(rows[$0..<$0 + size]) }
+            .filter { $0.allSatisfy { $0.targetCount > 0 } }
         self.options = options
-        guard !self.rows.isEmpty else {
+        guard !examples.isEmpty else {
             throw LorikeetError(
                 .invalidArgument, "training data",
                 rows.isEmpty ? "has no rows" : "has no token to learn: every label is masked")
@@ -50,7 +59,7 @@ public struct Trainer {
         totalSteps =
             switch options.length {
             case .steps(let steps): steps
-            case .epochs(let epochs): (self.rows.count * epochs + batch - 1) / batch
+            case .epochs(let epochs): (examples.count * epochs + batch - 1) / batch
             }
         method = options.method.method(
             MethodSettings(
@@ -100,7 +109,8 @@ public struct Trainer {
         var state = state
         let (adapter, optimizer) = (state.adapter, state.optimizer)
         let peakRate = options.learningRate ?? options.method.defaultLearningRate
-        var order = RowOrder(count: rows.count, shuffledBy: options.shuffles ? options.seed : nil)
+        var order = RowOrder(
+            count: examples.count, shuffledBy: options.shuffles ? options.seed : nil)
         let clock = ContinuousClock()
         let (start, secondsBefore) = (clock.now, state.summary.seconds)
 
@@ -110,23 +120,21 @@ public struct Trainer {
                 peakRate
                 * options.schedule.factor(step: step, warmup: options.warmup, total: totalSteps)
 
-            // The mean is over the targets of the whole batch, so they are counted before any
+            // The mean is over the terms of the whole batch, so they are counted before any
             // micro-step: accumulation must not weigh a short row's tokens more.
-            let batch = positions(of: step).map { position in
-                var row = rows[order.row(at: position)]
-                row.position = position
-                return row
+            let batch = positions(of: step).flatMap { position in
+                example(order.row(at: position), at: position)
             }
-            let targets = batch.reduce(0) { $0 + $1.targetCount }
+            let terms = objective.termCount(of: batch)
             adapter.zeroGradients()
-            var lossSum = 0.0
-            for begin in stride(from: 0, to: batch.count, by: options.batchSize) {
-                let micro = Array(batch[begin..<min(begin + options.batchSize, batch.count)])
-                lossSum += try model.accumulate(
-                    micro, adapter: adapter, lossScale: 1 / Float(targets)
-                ).loss
+            var sum = ObjectiveSum()
+            let microSize = options.batchSize * objective.rowsPerExample
+            for begin in stride(from: 0, to: batch.count, by: microSize) {
+                let micro = Array(batch[begin..<min(begin + microSize, batch.count)])
+                sum += try objective.accumulate(
+                    micro, adapter: adapter, on: model, count: terms)
             }
-            let loss = lossSum / Double(targets)
+            let loss = sum.loss / Double(terms)
             let norm = adapter.gradientNorm()
             try requireFinite(loss, "loss", step: step)
             try requireFinite(norm, "gradient's norm", step: step)
@@ -157,7 +165,7 @@ public struct Trainer {
                 gradientNorm: norm, tokens: tokens,
                 tokensPerSecond: Double(tokens) / ((clock.now - stepStart) / .seconds(1)),
                 seconds: state.summary.seconds, refactoring: before ?? after,
-                refactoringSeconds: refactoringTime / .seconds(1))
+                refactoringSeconds: refactoringTime / .seconds(1), preferences: sum.preferences)
             try metrics?.append(row)
             let disposition = try progress(row)
             state.summary.isStopped = disposition == .stop && step + 1 < totalSteps
@@ -169,13 +177,20 @@ public struct Trainer {
         return state.summary
     }
 
-    /// The positions of a step's rows in the run.
+    /// The rows of an example, which know their place in the run.
+    private func example(_ index: Int, at position: Int) -> [TrainingRow] {
+        var rows = examples[index]
+        for k in rows.indices { rows[k].position = position * rows.count + k }
+        return rows
+    }
+
+    /// The positions of a step's examples in the run.
     private func positions(of step: Int) -> Range<Int> {
         let batch = options.batchSize * options.accumulate
         let end =
             switch options.length {
             case .steps: (step + 1) * batch
-            case .epochs(let epochs): min((step + 1) * batch, rows.count * epochs)
+            case .epochs(let epochs): min((step + 1) * batch, examples.count * epochs)
             }
         return step * batch..<end
     }

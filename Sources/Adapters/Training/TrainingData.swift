@@ -83,7 +83,7 @@ public struct TrainingData: Sendable {
     }
 
     /// Calls `body` with each line that holds more than space, and its number from 1.
-    private static func forEachLine(
+    static func forEachLine(
         _ bytes: UnsafeRawBufferPointer, _ body: (UnsafeRawBufferPointer, Int) throws -> Void
     ) rethrows {
         var start = 0

@@ -12,9 +12,13 @@ public struct TrainingOptions: Sendable {
 
     /// The method.
     public var method = MethodName.reflora
+    /// What is minimized.
+    public var objective = ObjectiveName.likelihood
+    /// DPO's β.
+    public var beta = 0.1
     /// How long.
     public var length = Length.epochs(1)
-    /// Rows in one pass through the model.
+    /// Examples in one pass through the model: rows, or pairs of them.
     public var batchSize = 4
     /// Passes in one optimizer step.
     ///
@@ -74,6 +78,11 @@ extension TrainingOptions {
         let smoothing = regularization.labelSmoothing
         try require(
             (0..<1) ~= smoothing, "--label-smoothing", "0 or more and less than 1", smoothing)
+        if objective == .directPreference {
+            try require(beta > 0 && beta.isFinite, "--beta", "more than 0", beta)
+            try require(
+                smoothing < 0.5, "--label-smoothing", "less than 0.5 with DPO", smoothing)
+        }
         let noise = regularization.embeddingNoise
         try require(noise >= 0 && noise.isFinite, "--neftune-alpha", "0 or more", noise)
         let dropout = regularization.dropout

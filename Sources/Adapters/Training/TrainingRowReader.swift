@@ -44,8 +44,9 @@ struct TrainingRowReader {
         return try chat(messages, tools: tools, source)
     }
 
-    private func chat(
-        _ messages: [ChatMessage], tools: JSON?, _ source: String
+    /// A chat, with the assistant's turns from message `firstTarget` on as targets.
+    func chat(
+        _ messages: [ChatMessage], tools: JSON?, _ source: String, firstTarget: Int = 0
     ) throws -> TrainingRow {
         guard let chatTemplate else {
             throw LorikeetError(
@@ -54,7 +55,8 @@ struct TrainingRowReader {
                     "Give the model's folder a chat_template.jinja, or use prompt and completion.")
         }
         let conversation = Conversation(
-            messages: messages, tools: tools, template: chatTemplate, source: source)
+            messages: messages, tools: tools, template: chatTemplate, source: source,
+            firstTarget: firstTarget)
         return try conversation.row(tokenizer)
     }
 
@@ -93,7 +95,7 @@ struct TrainingRowReader {
 
     /// The tokens of both as one text, where the prompt keeps the tokens it has alone, which are what
     /// the model will be asked with; otherwise each tokenized by itself.
-    private func completion(prompt: String, completion: String) -> TrainingRow {
+    func completion(prompt: String, completion: String) -> TrainingRow {
         var promptIDs = tokenizer.encode(prompt, addSpecialTokens: true)
         // a tokenizer that ends every text must not end the prompt
         if let end = tokenizer.endOfText, promptIDs.last == end,

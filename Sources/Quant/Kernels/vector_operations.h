@@ -159,12 +159,12 @@ static void dropout(const float *x, size_t n, uint64_t key, uint32_t threshold, 
   integers counter;
   for (uint32_t j = 0; j < LANES; j++) counter[j] = j * 0x9e3779b9u + (uint32_t)key;
   uint32_t high = (uint32_t)(key >> 32);
-#define BODY(load, store)                                             \
-  integers bits = (counter ^ counter >> 16) * 0x7feb352du ^ high;     \
-  bits = (bits ^ bits >> 15) * 0x846ca68bu;                           \
-  integers keeps = (integers)(bits >= threshold);                     \
-  vec kept = (vec)((integers)v_mul(factor, load(x + i)) & keeps);     \
-  store(y + i, accumulate ? v_add(load(y + i), kept) : kept);         \
+#define BODY(load, store)                                         \
+  integers bits = (counter ^ counter >> 16) * 0x7feb352du ^ high; \
+  bits = (bits ^ bits >> 15) * 0x846ca68bu;                       \
+  integers keeps = (integers)(bits >= threshold);                 \
+  vec kept = (vec)((integers)v_mul(factor, load(x + i)) & keeps); \
+  store(y + i, accumulate ? v_add(load(y + i), kept) : kept);     \
   counter += LANES * 0x9e3779b9u;
   FOR_EACH_VECTOR(n, BODY);
 #undef BODY

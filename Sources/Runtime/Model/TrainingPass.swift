@@ -1,4 +1,5 @@
 public import LorikeetQuant
+import QuantKernels
 
 /// Loss of training rows, and its gradients in an adapter's factors; owns the memory for both.
 ///
@@ -62,19 +63,54 @@ public final class TrainingPass: LossAndGradients {
     ) throws -> (loss: Double, targets: Int) {
         let (forward, targets) = try run(rows, adapter: adapter, regularization)
         guard !targets.isEmpty else { return (0, 0) }
-        let n = forward.batch.count
         var loss = 0.0
         crossEntropy.forwardBackward(
-            forwardScratch.normed.pointer, rows: n, targets: targets, lossScale: lossScale,
-            into: dNormed.pointer, on: compute
+            forwardScratch.normed.pointer, rows: forward.batch.count, targets: targets,
+            lossScale: lossScale, into: dNormed.pointer, on: compute
         ) { loss += Double($1) }
-        d.pointer.update(repeating: 0, count: n * model.configuration.hiddenSize)
-        model.norm.backward(
-            dNormed.pointer, x: inputs[model.blocks.count].pointer,
-            inverseRMS: forwardScratch.inverseRMS.pointer, count: n, addingTo: d.pointer,
-            on: compute)
         backward(forward, adapter: adapter)
         return (loss, targets.count)
+    }
+
+    /// Adds Σ wᵢ · d(the sum of row i's token losses) to the adapter's gradients.
+    ///
+    /// - Parameters:
+    ///   - rows: the rows.
+    ///   - adapter: whose gradients.
+    ///   - weights: w, from the rows' losses; called between the forward and the backward pass.
+    /// - Throws: as `accumulate(_:adapter:lossScale:)`.
+    public func accumulate(
+        _ rows: [TrainingRow], adapter: any TrainableLowRankDeltas,
+        weights: (_ losses: [Double]) -> [Float]
+    ) throws {
+        let (forward, targets) = try run(rows, adapter: adapter, regularization)
+        var sums = RowSums(rows)
+        crossEntropy.forwardBackward(
+            forwardScratch.normed.pointer, rows: forward.batch.count, targets: targets,
+            lossScale: 1, into: dNormed.pointer, on: compute
+        ) { sums.add($1) }
+        // Backward is linear: a row's few gradients of the hidden state are scaled for all that follows.
+        let weights = weights(sums.losses)
+        precondition(weights.count == rows.count, "\(weights.count) weights, \(rows.count) rows")
+        var start = 0
+        for (row, weight) in zip(rows, weights) {
+            let (count, width) = (row.inputIDs.count, model.configuration.hiddenSize)
+            compute.kernels.scale(weight, count * width, dNormed.pointer + start * width)
+            start += count
+        }
+        if !targets.isEmpty { backward(forward, adapter: adapter) }
+    }
+
+    /// Each row's sum of the losses over its unmasked targets.
+    ///
+    /// - Throws: as `accumulate(_:adapter:lossScale:)`.
+    public func losses(of rows: [TrainingRow], adapter: any LowRankDeltas) throws -> [Double] {
+        let (_, targets) = try run(rows, adapter: adapter, Regularization())
+        var sums = RowSums(rows)
+        crossEntropy.forward(forwardScratch.normed.pointer, targets: targets, on: compute) {
+            sums.add($1)
+        }
+        return sums.losses
     }
 
     /// The sum of the losses over the unmasked targets, and their number.
@@ -126,7 +162,14 @@ public final class TrainingPass: LossAndGradients {
         return (pass, targets)
     }
 
+    // Everything from the final norm down; its gradient is in `dNormed`.
     private func backward(_ forward: ForwardContext, adapter: any TrainableLowRankDeltas) {
+        let n = forward.batch.count
+        d.pointer.update(repeating: 0, count: n * model.configuration.hiddenSize)
+        model.norm.backward(
+            dNormed.pointer, x: inputs[model.blocks.count].pointer,
+            inverseRMS: forwardScratch.inverseRMS.pointer, count: n, addingTo: d.pointer,
+            on: compute)
         var pass = BackwardContext(forward: forward, adapter: adapter, scratch: backwardScratch)
         let learning = model.blocks.indices.filter { layer in
             LinearModule.allCases.contains {
@@ -171,5 +214,23 @@ public final class TrainingPass: LossAndGradients {
                 expected: "at most \(maximumTokens)", got: "\(start)")
         }
         return (batch, targets)
+    }
+}
+
+/// Losses by row, from those of the targets, which come row by row.
+private struct RowSums {
+    private(set) var losses: [Double]
+    private var rest: [Int]
+    private var row = 0
+
+    init(_ rows: [TrainingRow]) {
+        losses = Array(repeating: 0, count: rows.count)
+        rest = rows.map(\.targetCount)
+    }
+
+    mutating func add(_ loss: Float) {
+        while rest[row] == 0 { row += 1 }
+        rest[row] -= 1
+        losses[row] += Double(loss)
     }
 }

@@ -4,7 +4,10 @@ import LorikeetRuntime
 
 /// What keeps a run from learning its rows by heart.
 struct RegularizationOptions: ParsableArguments {
-    @Option(help: "Share of each target's probability that is spread over the vocabulary.")
+    @Option(
+        help:
+            "Share of each target's probability spread over the vocabulary; DPO: of pairs labelled wrongly."
+    )
     var labelSmoothing = 0.0
 
     @Option(

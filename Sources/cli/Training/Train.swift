@@ -10,7 +10,8 @@ struct Train: ParsableCommand {
         abstract: "Fine-tune an adapter over a frozen base.",
         discussion: """
             A line of the data is one of {"messages":[…]} (loss on the assistant's turns), {"prompt","completion"}, \
-            {"instruction","input","output"}, {"text"}, {"input_ids":[…]}.
+            {"instruction","input","output"}, {"text"}, {"input_ids":[…]}; with --objective dpo \
+            {"prompt","chosen","rejected"}.
             The output folder holds a PEFT adapter, a bundle of it, and metrics.jsonl with a row a step.
             Ctrl-C ends the run after the current step and keeps what it learned: as the output or, with \
             --save-every, as a checkpoint from which the same command with --resume goes on.
@@ -25,6 +26,7 @@ struct Train: ParsableCommand {
 
     @OptionGroup(title: "Data") var dataOptions: DataOptions
     @OptionGroup(title: "Method") var methodOptions: MethodOptions
+    @OptionGroup(title: "Objective") var objectiveOptions: ObjectiveOptions
     @OptionGroup(title: "Steps") var stepOptions: StepOptions
     @OptionGroup(title: "Regularization") var regularizationOptions: RegularizationOptions
     @OptionGroup(title: "Checkpoints") var checkpointOptions: CheckpointOptions
@@ -87,6 +89,7 @@ struct Train: ParsableCommand {
         var options = FineTuning.Options()
         dataOptions.apply(to: &options)
         try methodOptions.apply(to: &options)
+        objectiveOptions.apply(to: &options)
         stepOptions.apply(to: &options)
         regularizationOptions.apply(to: &options)
         checkpointOptions.apply(to: &options)

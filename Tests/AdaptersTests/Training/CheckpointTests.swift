@@ -10,8 +10,11 @@ import Testing
     private let compute = Compute(threads: 2)
     private let identity: RunIdentity = RunIdentity(["--rank": "4", "--seed": "0"])
 
-    private func trainer(_ method: MethodName) throws -> Trainer {
+    private func trainer(
+        _ method: MethodName, objective: ObjectiveName = .likelihood
+    ) throws -> Trainer {
         var options = TrainingOptions()
+        options.objective = objective
         options.method = method
         options.length = .steps(Self.steps)
         options.learningRate = 0.02
@@ -121,8 +124,11 @@ import Testing
         }
     }
 
-    @Test func `a run resumed after every step ends as one that was not`() throws {
-        let trainer = try trainer(.reflora)
+    @Test(arguments: ObjectiveName.allCases)
+    func `a run resumed after every step ends as one that was not`(
+        objective: ObjectiveName
+    ) throws {
+        let trainer = try trainer(.reflora, objective: objective)
         let folder = try TemporaryFolder()
         for last in 1..<Self.steps {
             _ = try run(trainer, open(folder), in: folder, to: last)

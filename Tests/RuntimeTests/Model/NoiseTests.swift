@@ -44,7 +44,9 @@ import Testing
         let together = noise(rows, width: 8)
         #expect(together == rows.flatMap { noise([$0], width: 8, threads: 1) })
         #expect(together != noise(rows, width: 8, seed: 2))
-        #expect(noise([Self.row(7, position: 0)], width: 8) != noise([Self.row(7, position: 1)], width: 8))
+        #expect(
+            noise([Self.row(7, position: 0)], width: 8)
+                != noise([Self.row(7, position: 1)], width: 8))
         #expect(Set(together).count == together.count)
     }
 

@@ -228,7 +228,8 @@ private let tolerance = 1e-5
 
 @Suite struct `Linear layer with a low-rank term` {
     @Test(
-        arguments: InstructionSet.supported, [(1, 6, 5, 2, 0), (5, 34, 17, 3, 0), (5, 34, 17, 3, 0.4)])
+        arguments: InstructionSet.supported,
+        [(1, 6, 5, 2, 0), (5, 34, 17, 3, 0), (5, 34, 17, 3, 0.4)])
     func `forward and backward agree with the equation`(
         set: InstructionSet, shape: (Int, Int, Int, Int, dropout: Double)
     ) {
@@ -370,7 +371,9 @@ private let tolerance = 1e-5
             [1, 2, -1], rows: 1, targets: [.init(row: 0, token: 1)], lossScale: 1,
             into: dh.pointer, on: compute
         ) { GradientCheck.expectClose([$1], [0.4823455501015197], within: tolerance) }
-        GradientCheck.expectClose(dh.elements, [0.2261631270090858, -0.22794882063509214, 0.0017856936260063974], within: tolerance)
+        GradientCheck.expectClose(
+            dh.elements, [0.2261631270090858, -0.22794882063509214, 0.0017856936260063974],
+            within: tolerance)
     }
 }
 

@@ -119,7 +119,8 @@ package struct Linear: Sendable {
             let b = max(begin - I, 0)..<max(end - I, 0)
             DenseProduct.multiply(
                 rows: r, columns: a.count, inner: count, alpha: s, v, .transposed, lda: r,
-                input + a.lowerBound, ldb: I, accumulate: true, into: gradient.a.pointer + a.lowerBound,
+                input + a.lowerBound, ldb: I, accumulate: true,
+                into: gradient.a.pointer + a.lowerBound,
                 ldc: I, thread: thread,
                 on: compute)
             // dBᵀ = Uᵀ dY: dY is wide and is read as it lies; only the few rows of U are transposed.
