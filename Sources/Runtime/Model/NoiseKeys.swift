@@ -6,7 +6,7 @@ import LorikeetQuant
 /// the number of threads changes the noise, nor the rows beside one, nor where a run was taken up, and a
 /// block that runs forward again finds the same.
 package struct NoiseKeys: Sendable {
-    /// [tokens]
+    // [tokens]
     private let keys: Buffer<UInt64>
 
     /// Makes the keys of `rows`, laid end to end.

@@ -63,7 +63,7 @@ public struct DirectPreference: Objective {
         return sum
     }
 
-    /// −(1 − ε) log σ(z) − ε log σ(−z)
+    /// A pair's loss, −(1 − ε) log σ(z) − ε log σ(−z).
     func loss(_ z: Double) -> Double {
         (1 - labelSmoothing) * softplus(-z) + labelSmoothing * softplus(z)
     }

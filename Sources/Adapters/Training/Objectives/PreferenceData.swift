@@ -11,7 +11,7 @@ public import LorikeetRuntime
 /// The second is TRL's conversational format: what is learned from are the assistant's turns in "chosen" and
 /// "rejected", through the chat template.
 public struct PreferenceData: Sendable {
-    /// The rows in the order of the file: chosen, rejected, chosen, rejected, …
+    /// The rows in the order of the file: chosen, rejected, chosen, rejected.
     public let rows: [TrainingRow]
     /// Pairs left out because one of both has no target within the length.
     public let skippedCount: Int
