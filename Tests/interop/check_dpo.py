@@ -11,7 +11,7 @@ from trl import DPOConfig, DPOTrainer
 
 from interop import arguments, base, lorikeet
 
-STEPS, PAIRS, BETA, RATE, SMOOTHING = 6, 2, 0.3, 5e-4, 0.1
+STEPS, PAIRS, BETA, RATE = 6, 2, 0.3, 5e-4
 options = arguments()
 questions = ["What is the capital of Poland?", "How many legs has a spider?", "Name a primary colour.", "What is 2+2?"]
 chosen = ["Arr, it be Warsaw, matey!", "Eight legs, arr!", "Red, like me parrot.", "Four, ye landlubber."]
@@ -44,7 +44,7 @@ trainer = Trainer(
     model=model,
     args=DPOConfig(
         output_dir=str(options.work / "trl"), max_steps=STEPS, per_device_train_batch_size=PAIRS, beta=BETA,
-        label_smoothing=SMOOTHING, learning_rate=RATE, lr_scheduler_type="constant", weight_decay=0.0,
+        learning_rate=RATE, lr_scheduler_type="constant", weight_decay=0.0,
         max_grad_norm=0.0, logging_steps=1, report_to=[], use_cpu=True, bf16=False, gradient_checkpointing=False,
         save_strategy="no", disable_tqdm=True,
     ),
@@ -56,7 +56,7 @@ theirs = [row for row in trainer.state.log_history if "rewards/chosen" in row]
 
 lorikeet(
     options, "train", "--model", options.model, "--data", data, "--output", output, "--force", "--init-adapter", start,
-    "--objective", "dpo", "--beta", BETA, "--label-smoothing", SMOOTHING, "--method", "lora", "--rank", "8",
+    "--objective", "dpo", "--beta", BETA, "--method", "lora", "--rank", "8",
     "--alpha", "16", "--steps", STEPS, "--batch-size", PAIRS, "--learning-rate", RATE, "--no-shuffle",
     "--precision", "fp32",
 )
