@@ -57,6 +57,8 @@ struct Compare: ParsableCommand {
     @OptionGroup(title: "Data") var dataOptions: DataOptions
     @OptionGroup(title: "Method") var methodOptions: MethodOptions
     @OptionGroup(title: "Steps") var stepOptions: StepOptions
+    @OptionGroup(title: "Objective") var objectiveOptions: ObjectiveOptions
+    @OptionGroup(title: "Regularization") var regularizationOptions: RegularizationOptions
     @OptionGroup(title: "Learning rate") var scheduleOptions: ScheduleOptions
     @OptionGroup(title: "Memory") var memoryOptions: MemoryOptions
     @OptionGroup(title: "Logging") var loggingOptions: LoggingOptions
@@ -156,6 +158,8 @@ struct Compare: ParsableCommand {
         dataOptions.apply(to: &options.fineTuning)
         try methodOptions.apply(to: &options.fineTuning)
         stepOptions.apply(to: &options.fineTuning)
+        objectiveOptions.apply(to: &options.fineTuning)
+        regularizationOptions.apply(to: &options.fineTuning)
         scheduleOptions.apply(to: &options.fineTuning)
         memoryOptions.apply(to: &options.fineTuning)
         loggingOptions.apply(to: &options.fineTuning)

@@ -77,6 +77,48 @@ struct WholePathTests {
         }
     }
 
+    @Test func `preferences are learned from, with noise and dropout`() throws {
+        try Fixtures.withTemporaryFolder { folder in
+            let answers = [("Paris.", "Lyon."), ("Arr, Paris!", "Paris."), ("4", "5")]
+            let rows = answers.map {
+                #"{"prompt": "The capital is ", "chosen": "\#($0)", "rejected": "\#($1)"}"#
+            }
+            try rows.joined(separator: "\n").write(
+                toFile: folder + "/rows.jsonl", atomically: true, encoding: .utf8)
+            func train(_ name: String, _ more: String...) throws -> [JSON] {
+                let flags = [
+                    "train", "--model", model, "--data", folder + "/rows.jsonl", "--output",
+                    "\(folder)/\(name)", "--objective", "dpo", "--rank", "4", "--batch-size", "2",
+                    "--learning-rate", "1e-3", "--steps", "3", "--lora-dropout", "0.05",
+                ]
+                let outcome = try Program.run(flags + more + ["--json"])
+                #expect(outcome.status == 0, "\(outcome.errors)")
+                return try String(
+                    contentsOfFile: "\(folder)/\(name)/metrics.jsonl", encoding: .utf8
+                )
+                .split(separator: "\n").map {
+                    try JSON(parsing: String($0), source: "metrics.jsonl")
+                }
+            }
+            let plain = try train("plain")
+            // B is zero: dropout before A changes nothing yet.
+            #expect(plain[0]["loss"]?.double == log(2))
+            #expect((plain[2]["loss"]?.double ?? 9) < log(2))
+            let noisy = try train("noisy", "--neftune-alpha", "5", "--label-smoothing", "0.1")
+            #expect(noisy[0]["loss"]?.double != log(2))
+            let configuration = try JSON(
+                contentsOf: folder + "/plain/adapter_config.json")
+            #expect(configuration["lora_dropout"]?.double == 0.05)
+            _ = try train("again")
+            let name = "/adapter_model.safetensors"
+            let (first, again) = (
+                try Data(contentsOf: URL(filePath: folder + "/plain" + name)),
+                try Data(contentsOf: URL(filePath: folder + "/again" + name))
+            )
+            #expect(first == again)
+        }
+    }
+
     /// In one process: outputs equal those of a fresh one after every swap.
     private func swaps(adapter: String, bundle: String) throws {
         func fresh(_ path: String?) throws -> [Int] {

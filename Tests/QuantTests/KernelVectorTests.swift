@@ -177,6 +177,77 @@ struct KernelVectorTests {
         #expect(dp[count] == before.dp[count] && dx[count] == before.dx[count])
     }
 
+    @Test(arguments: InstructionSet.supported, counts)
+    func `dropout is the same bits everywhere`(instructionSet: InstructionSet, count: Int) {
+        let x = noise(count + 1, seed: 17)
+        if count > 3 { x[2] = .nan }
+        for (key, p) in [(0, 0.05), (0x0123_4567_89ab_cdef, 0.5), (.max, 0.95)]
+            as [(UInt64, Double)]
+        {
+            let (threshold, scale) = (UInt32(p * 0x1p32), Float(1 / (1 - p)))
+            for accumulate: Int32 in [0, 1] {
+                let results = [InstructionSet.supported[0], instructionSet].map { set in
+                    let y = noise(count + 1, seed: 18)
+                    set.kernels.dropout(
+                        x.pointer, count, key, threshold, scale, accumulate, y.pointer)
+                    return y.array
+                }
+                #expect(results[0].map(\.bitPattern) == results[1].map(\.bitPattern))
+                let before = noise(count + 1, seed: 18).array
+                #expect(results[0][count] == before[count])
+                for i in 0..<count where i != 2 {
+                    let base = accumulate == 1 ? before[i] : 0
+                    #expect(results[0][i] == base || results[0][i] == base + scale * x[i])
+                }
+            }
+            // In place.
+            let (apart, within) = (Buffer<Float>(count + 1), Buffer(x.array))
+            let kernels = instructionSet.kernels
+            kernels.dropout(x.pointer, count, key, threshold, scale, 0, apart.pointer)
+            kernels.dropout(within.pointer, count, key, threshold, scale, 0, within.pointer)
+            #expect(
+                apart.array[..<count].map(\.bitPattern) == within.array[..<count].map(\.bitPattern))
+        }
+    }
+
+    @Test func `dropout takes its share, whatever the key and the distance`() {
+        let kernels = InstructionSet.current.kernels
+        let (count, keys) = (1024, 1000)
+        let ones = Buffer([Float](repeating: 1, count: count))
+        let row = Buffer<Float>(count)
+        for p in [0.05, 0.5] {
+            // Dropped at column i; at i and, `lag` further or in the next row, again.
+            var (dropped, columns) = (0, [Int](repeating: 0, count: count))
+            let lags = [1, 2, 16, 512]
+            var (pairs, rows) = ([Int](repeating: 0, count: lags.count), 0)
+            var last = [Bool](repeating: false, count: count)
+            for key in 0..<keys {
+                // Half of the keys are neighbours, the others far apart.
+                let key = UInt64(key) &* (key % 2 == 0 ? 0x1_0000_0001 : 0x9e37_79b9_7f4a_7c15)
+                kernels.dropout(ones.pointer, count, key, UInt32(p * 0x1p32), 1, 0, row.pointer)
+                let drops = row.array.map { $0 == 0 }
+                for i in 0..<count where drops[i] {
+                    dropped += 1
+                    columns[i] += 1
+                    rows += last[i] ? 1 : 0
+                    for (k, lag) in lags.enumerated() {
+                        pairs[k] += drops[(i + lag) % count] ? 1 : 0
+                    }
+                }
+                last = drops
+            }
+            // Within five deviations of a binomial, a chance of 6e-7 each.
+            func isLikely(_ hits: Int, of trials: Int, _ p: Double) -> Bool {
+                let (n, hits) = (Double(trials), Double(hits))
+                return abs(hits - n * p) <= 5 * (n * p * (1 - p)).squareRoot()
+            }
+            #expect(isLikely(dropped, of: count * keys, p))
+            #expect(columns.allSatisfy { isLikely($0, of: keys, p) })
+            #expect(pairs.allSatisfy { isLikely($0, of: count * keys, p * p) }, "\(pairs)")
+            #expect(isLikely(rows, of: count * (keys - 1), p * p), "\(rows)")
+        }
+    }
+
     @Test(arguments: InstructionSet.supported, [1, 4, 15, 16, 17, 32, 40, 64])
     func `rotations, and back`(instructionSet: InstructionSet, half: Int) {
         let (cosine, sine) = (noise(half, seed: 14), noise(half, seed: 15))

@@ -85,13 +85,18 @@ public enum Naive {
         }
     }
 
-    /// −log softmax(W h)[token] of each (row, token), h [rows, width], w [vocabulary, width].
+    /// −log p[token], p = softmax(W h), of each (row, token), h [rows, width], w [vocabulary, width];
+    /// with `smoothing` ε, (1 − ε) of that and ε of the mean of −log p.
     public static func crossEntropy(
-        _ h: [Double], w: [Double], width: Int, targets: [(row: Int, token: Int)]
+        _ h: [Double], w: [Double], width: Int, targets: [(row: Int, token: Int)],
+        smoothing: Double = 0
     ) -> [Double] {
         targets.map { row, token in
             let logits = product(Array(h[row * width..<(row + 1) * width]), w, columns: width)
-            return log(logits.reduce(0) { $0 + exp($1) }) - logits[token]
+            let logSum = log(logits.reduce(0) { $0 + exp($1) })
+            let losses = logits.map { logSum - $0 }
+            return (1 - smoothing) * losses[token]
+                + smoothing * losses.reduce(0, +) / Double(losses.count)
         }
     }
 }

@@ -371,6 +371,12 @@ static void check_vectors(size_t n) {
   tested->scale(0.37f, n, scaled);
   for (size_t i = 0; i < n; i++) check(scaled[i] == 0.37f * x[i], "scale", n, i, 0);
   check(scaled[n] == x[n], "scale: border", n, 0, 0);
+  for (int add = 0; add < 2; add++) {
+    float *kept = copy(y, 4 * n + 4), *expected = copy(y, 4 * n + 4);
+    tested->dropout(x, n, 0x0123456789abcdef, 0x40000000, 4.0f / 3, add, kept);
+    scalar->dropout(x, n, 0x0123456789abcdef, 0x40000000, 4.0f / 3, add, expected);
+    check(!memcmp(kept, expected, 4 * n + 4), "dropout", n, (size_t)add, 0);
+  }
 
   if (n > 0) {
     float *normal = memory(4 * n + 4), *soft = copy(x, 4 * n + 4);

@@ -17,7 +17,17 @@ extension FineTuning {
 
     /// Reads the rows.
     func read(_ model: LanguageModel, data path: String) throws -> TrainingData {
-        try TrainingData(
+        if options.training.objective == .directPreference {
+            guard options.validation == nil else {
+                throw LorikeetError(
+                    .unsupported, "--validation", "preferences are not validated with",
+                    advice: "Leave it out with --objective dpo.")
+            }
+            return try TrainingData(
+                preferences: path, tokenizer: model.tokenizer, chatTemplate: model.chatTemplate,
+                maximumLength: maximumLength(for: model))
+        }
+        return try TrainingData(
             jsonl: path, tokenizer: model.tokenizer, chatTemplate: model.chatTemplate,
             prompt: options.prompt, maximumLength: maximumLength(for: model),
             pool: model.compute.pool, validation: options.validation, seed: options.training.seed)

@@ -96,7 +96,7 @@ public struct FineTuning: Sendable {
     ///
     /// - Parameters:
     ///   - model: the base.
-    ///   - data: a JSONL file, as `TrainingData` reads it.
+    ///   - data: a JSONL file, as `TrainingData` reads it, or `PreferenceData` for DPO.
     ///   - output: the folder to write.
     ///   - replace: whether an existing `output` is replaced.
     ///   - note: told in a line what there is to learn from, of damaged checkpoints, where the run goes
@@ -156,7 +156,8 @@ public struct FineTuning: Sendable {
                     model: model.model, compute: model.compute,
                     maximumTokens: max(
                         trainer.order.maximumTokens, options.training.batchSize * longest),
-                    recomputesBlocks: options.recomputesBlocks, lossChunk: options.lossChunk),
+                    recomputesBlocks: options.recomputesBlocks, lossChunk: options.lossChunk,
+                    regularization: options.training.passRegularization),
                 from: state, compute: model.compute, metrics: metrics, checkpoints: checkpoints
             ) { step in
                 memory.check(note)
@@ -213,6 +214,7 @@ public struct FineTuning: Sendable {
             rank: rank, alpha: alpha * (usesRSLoRA ? growth.squareRoot() : growth),
             targetModules: .list(options.targetModules.map(\.rawValue)), usesRSLoRA: usesRSLoRA,
             usesDoRA: options.training.method.trainsMagnitudes,
+            dropout: options.training.regularization.dropout,
             baseModel: (model.checkpoint.path as NSString).lastPathComponent)
     }
 

@@ -13,8 +13,6 @@ struct Sentinel {
     let rows: any TrainingRows
     /// Which of them the step takes.
     let batch: [Int]
-    /// What the sum of the token losses was multiplied by.
-    let lossScale: Float
 
     // A gradient's square is a moment in fp32, and no element is larger than the norm.
     private static let largestNorm = Double(Float.greatestFiniteMagnitude).squareRoot()
@@ -36,9 +34,10 @@ struct Sentinel {
     ///   - loss: of the batch.
     ///   - norm: of all gradients together.
     ///   - adapter: whose gradients these are; they are of no use when this throws.
-    ///   - model: asked again for each row, when something is not finite.
+    ///   - again: adds the gradients of one of the batch's rows by its place, and returns its loss; asked of
+    ///     each when something is not finite.
     func requireFinite(
-        loss: Double, norm: Double, of adapter: TrainableAdapter, by model: some LossAndGradients
+        loss: Double, norm: Double, of adapter: TrainableAdapter, again: (Int) throws -> Double
     ) throws {
         guard !loss.isFinite || !(norm <= Self.largestNorm) else { return }
         let what = loss.isFinite ? "gradient's norm is \(norm)" : "loss is \(loss)"
@@ -46,8 +45,8 @@ struct Sentinel {
         let layer = adapter.modules.reversed().lazy.flatMap { module in
             module.parameters.reversed().lazy.map { ("\(module.path), \($0.name)", $0.gradient) }
         }.first { $0.1.elements.contains { !$0.isFinite } }?.0
-        let row = try batch.first { try !isSound(rows.row(at: $0), adapter, model) }
-            .map(rows.name(of:))
+        let row = try batch.indices.first { try !isSound($0, adapter, again) }
+            .map { rows.name(of: batch[$0]) }
         adapter.zeroGradients()
         let place = layer.map { ", in the backward pass first at \($0)" } ?? ""
         let source = row.map { "; \($0) alone makes it so" } ?? "; none of \(names) does so alone"
@@ -71,10 +70,10 @@ struct Sentinel {
     }
 
     private func isSound(
-        _ row: TrainingRow, _ adapter: TrainableAdapter, _ model: some LossAndGradients
+        _ place: Int, _ adapter: TrainableAdapter, _ again: (Int) throws -> Double
     ) throws -> Bool {
         adapter.zeroGradients()
-        let loss = try model.accumulate([row], adapter: adapter, lossScale: lossScale).loss
+        let loss = try again(place)
         return loss.isFinite && adapter.gradientNorm() <= Self.largestNorm
     }
 

@@ -6,7 +6,7 @@ public struct StepMetrics: Sendable, Equatable {
     public var step: Int
     /// Steps of the whole run.
     public var totalSteps: Int
-    /// Mean over the batch's targets, before the step.
+    /// Mean over the batch's terms (targets, or pairs), before the step.
     public var loss: Double
     /// A's.
     public var learningRate: Double
@@ -24,9 +24,12 @@ public struct StepMetrics: Sendable, Equatable {
     public var refactoringSeconds: Double
     /// What the run was measured at after this step, where it was; a row of its own.
     public var validation: ValidationMetrics?
+    /// How the pairs of the batch stand, before the step, where pairs are compared.
+    public var preferences: PreferenceReport?
 
     /// The row: step, loss, learning_rate, gradient_norm, tokens, tokens_per_second, seconds, and with
-    /// RefLoRA condition_number, refactorings_skipped, refactorings_failed and refactoring_seconds.
+    /// RefLoRA condition_number, refactorings_skipped, refactorings_failed and refactoring_seconds, with DPO
+    /// rewards/chosen, rewards/rejected, rewards/margins and rewards/accuracies.
     public var json: JSON {
         var row: JSON = [
             "step": .int(step), "loss": .double(loss), "learning_rate": .double(learningRate),
@@ -41,6 +44,7 @@ public struct StepMetrics: Sendable, Equatable {
             row["refactorings_failed"] = .int(refactoring.failed)
             row["refactoring_seconds"] = .double(refactoringSeconds)
         }
+        for (name, value) in preferences?.metrics ?? [] { row[name] = .double(value) }
         return row
     }
 }

@@ -40,6 +40,7 @@ public struct Trainer {
     /// Which rows each step takes.
     public let order: BatchOrder
     private let method: any Method
+    private let objective: any Objective
     private let rows: any TrainingRows
     /// Rows to measure the run on; nil where it is not measured.
     let validation: (any TrainingRows)?
@@ -48,7 +49,7 @@ public struct Trainer {
     /// Prepares a run over `rows`; rows without a target teach nothing and are left out.
     ///
     /// - Parameters:
-    ///   - rows: the rows, an array for one.
+    ///   - rows: the rows, an array for one; pairs for an objective that compares.
     ///   - validation: rows that are not learned, to measure the run on.
     ///   - options: how to train.
     ///   - maximumLength: the tokens of a slot where rows are packed; the longest row's when nil.
@@ -63,6 +64,7 @@ public struct Trainer {
                 .invalidArgument, "--eval-every", "there are no rows to measure the run on",
                 advice: "Give --validation or --validation-split.")
         }
+        objective = options.makeObjective()
         self.validation = try validation.map { try Self.withTargets($0, "validation data") }
         self.rows = try Self.withTargets(rows, "training data")
         self.options = options
@@ -126,27 +128,28 @@ public struct Trainer {
             let stepStart = clock.now
             let rate = learningRate(at: step)
 
-            // The mean is over the targets of the whole batch, so they are counted before any
+            // The mean is over the terms of the whole batch, so they are counted before any
             // micro-step: accumulation must not weigh a short row's tokens more.
             let passes = order.passes(of: step)
-            let targets = passes.joined().reduce(0) { $0 + rows.targetCount(at: $1) }
-            let lossScale = 1 / Float(targets)
+            let batch = passes.flatMap(\.self)
+            let terms = objective.termCount(
+                examples: batch.count, targets: batch.reduce(0) { $0 + rows.targetCount(at: $1) })
             adapter.zeroGradients()
-            var (lossSum, seen) = (0.0, 0)
+            var sum = ObjectiveSum()
             for pass in passes {
-                let part = try model.accumulate(
-                    pass.map { try rows.row(at: $0) }, adapter: adapter, lossScale: lossScale)
-                lossSum += part.loss
-                seen += part.targets
+                sum += try accumulate(pass, of: step, from: sum.examples, adapter, model, terms)
             }
             adapter.collectGradients()
             method.finishGradients(of: adapter)
-            let loss = lossSum / Double(targets)
+            let loss = sum.loss / Double(terms)
             let norm = adapter.gradientNorm()
-            let sentinel = Sentinel(
-                step: step + 1, rows: rows, batch: passes.flatMap(\.self), lossScale: lossScale)
-            try sentinel.requireTargets(seen)
-            try sentinel.requireFinite(loss: loss, norm: norm, of: adapter, by: model)
+            let sentinel = Sentinel(step: step + 1, rows: rows, batch: batch)
+            try sentinel.requireTargets(sum.terms)
+            try sentinel.requireFinite(loss: loss, norm: norm, of: adapter) { place in
+                let alone = try accumulate([batch[place]], of: step, from: place, adapter, model, terms)
+                adapter.collectGradients()
+                return alone.loss
+            }
 
             if let maximum = options.maximumGradientNorm {
                 adapter.clipGradients(norm: norm, to: maximum)
@@ -167,7 +170,7 @@ public struct Trainer {
 
             try sentinel.requireFiniteFactors(of: adapter)
 
-            let tokens = passes.joined().reduce(0) { $0 + rows.tokenCount(at: $1) }
+            let tokens = batch.reduce(0) { $0 + rows.tokenCount(at: $1) }
             state.summary.steps += 1
             if step == 0 { state.summary.firstLoss = loss }
             state.summary.lastLoss = loss
@@ -178,7 +181,7 @@ public struct Trainer {
                 gradientNorm: norm, tokens: tokens,
                 tokensPerSecond: Double(tokens) / ((clock.now - stepStart) / .seconds(1)),
                 seconds: state.summary.seconds, refactoring: before ?? after,
-                refactoringSeconds: refactoringTime / .seconds(1))
+                refactoringSeconds: refactoringTime / .seconds(1), preferences: sum.preferences)
             try metrics?.append(row.json)
             if let validation, options.validation.isDue(after: step + 1, of: totalSteps) {
                 let evaluation = try evaluate(model, on: validation, &state)
@@ -196,6 +199,32 @@ public struct Trainer {
             if disposition == .stop { break }
         }
         return end(&state)
+    }
+
+    /// Adds the gradients of some of a step's examples, which know their place in the run.
+    ///
+    /// - Parameters:
+    ///   - indices: the examples.
+    ///   - step: the step's index.
+    ///   - place: how many of the step's examples come before these.
+    ///   - adapter: whose gradients.
+    ///   - model: the base.
+    ///   - terms: the terms of the whole step.
+    private func accumulate(
+        _ indices: [Int], of step: Int, from place: Int, _ adapter: TrainableAdapter,
+        _ model: some LossAndGradients, _ terms: Int
+    ) throws -> ObjectiveSum {
+        var examples = try indices.map { try rows.example(at: $0) }
+        for i in examples.indices {
+            for k in examples[i].indices {
+                // A step has fewer than 2³² rows, a run fewer than 2³⁰ steps.
+                examples[i][k].position = step << 32 | (place + i) * examples[i].count + k
+            }
+        }
+        var sum = try objective.accumulate(
+            examples.flatMap(\.self), adapter: adapter, on: model, count: terms)
+        sum.examples = indices.count
+        return sum
     }
 
     /// A's learning rate at the step with this index, from 0.

@@ -1,4 +1,4 @@
-import LorikeetRuntime
+public import LorikeetRuntime
 
 /// How a run is trained; the adapter (rank, scale, layers, start) is made before.
 public struct TrainingOptions: Sendable {
@@ -22,9 +22,13 @@ public struct TrainingOptions: Sendable {
 
     /// The method.
     public var method = MethodName.reflora
+    /// What is minimized.
+    public var objective = ObjectiveName.likelihood
+    /// DPO's β.
+    public var beta = 0.1
     /// How long.
     public var length = Length.epochs(1)
-    /// Rows in one pass through the model.
+    /// Examples in one pass through the model: rows, or pairs of them.
     public var batchSize = 4
     /// Passes in one optimizer step.
     ///
@@ -48,6 +52,8 @@ public struct TrainingOptions: Sendable {
     public var maximumGradientNorm: Double?
     /// Moments and weight decay.
     public var optimizer = AdamW.Options()
+    /// What training adds to the loss and the pass; its seed is `seed`.
+    public var regularization = Regularization()
     /// RefLoRA: steps of plain LoRA at the start; nil for a sixth of the run, 100 at most.
     public var refactoringWarmup: Int?
     /// RefLoRA: refactor at every how many steps.
@@ -61,7 +67,7 @@ public struct TrainingOptions: Sendable {
     /// Whether each epoch has its own random order; otherwise step s takes the rows from
     /// `batchSize` · `accumulate` · s on.
     public var shuffles = true
-    /// What the shuffles follow from, and what a method draws at random.
+    /// What the shuffles and the noise follow from, and what a method draws at random.
     public var seed: UInt64 = 0
 
     /// The defaults.
@@ -129,6 +135,20 @@ extension TrainingOptions {
         if let norm = maximumGradientNorm {
             try require(norm > 0, "--max-gradient-norm", "more than 0", norm)
         }
+        let smoothing = regularization.labelSmoothing
+        try require(
+            (0..<1) ~= smoothing, "--label-smoothing", "0 or more and less than 1", smoothing)
+        if objective == .directPreference {
+            try require(beta > 0 && beta.isFinite, "--beta", "more than 0", beta)
+            try require(
+                smoothing < 0.5, "--label-smoothing", "less than 0.5 with DPO", smoothing)
+        }
+        let noise = regularization.embeddingNoise
+        try require(noise >= 0 && noise.isFinite, "--neftune-alpha", "0 or more", noise)
+        let dropout = regularization.dropout
+        try require(
+            dropout == 0 || !method.trainsMagnitudes, "--lora-dropout", "0 with DoRA", dropout)
+        try require((0..<1) ~= dropout, "--lora-dropout", "0 or more and less than 1", dropout)
         try require(
             (refactoringWarmup ?? 0) >= 0, "--reflora-warmup", "0 or more", refactoringWarmup ?? 0)
         try require(

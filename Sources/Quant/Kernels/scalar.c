@@ -220,6 +220,17 @@ static void rotate(const float *cosine, const float *sine, size_t half, float si
   }
 }
 
+static void dropout(const float *x, size_t n, uint64_t key, uint32_t threshold, float scale,
+                    int accumulate, float *y) {
+  for (size_t i = 0; i < n; i++) {
+    uint32_t bits = (uint32_t)i * 0x9e3779b9u + (uint32_t)key;
+    bits = (bits ^ bits >> 16) * 0x7feb352du ^ (uint32_t)(key >> 32);
+    bits = (bits ^ bits >> 15) * 0x846ca68bu;
+    float kept = bits >= threshold ? scale * x[i] : 0;
+    y[i] = accumulate ? y[i] + kept : kept;
+  }
+}
+
 static void scale(float a, size_t n, float *x) {
   for (size_t i = 0; i < n; i++) x[i] *= a;
 }
@@ -351,6 +362,7 @@ const quant_kernels quant_kernels_scalar = {
     .softmax_backward = softmax_backward,
     .rmsnorm_backward = rmsnorm_backward,
     .rotate = rotate,
+    .dropout = dropout,
     .scale = scale,
     .sum_of_squares = sum_of_squares,
     .factor_gram = factor_gram,

@@ -149,3 +149,23 @@ static void rotate(const float *cosine, const float *sine, size_t half, float si
   FOR_EACH_VECTOR(half, BODY);
 #undef BODY
 }
+
+// LANES 32-bit integers, for which the compiler's own operators do on every instruction set.
+typedef uint32_t integers __attribute__((vector_size(4 * LANES)));
+
+static void dropout(const float *x, size_t n, uint64_t key, uint32_t threshold, float scale,
+                    int accumulate, float *y) {
+  vec factor = v_set(scale);
+  integers counter;
+  for (uint32_t j = 0; j < LANES; j++) counter[j] = j * 0x9e3779b9u + (uint32_t)key;
+  uint32_t high = (uint32_t)(key >> 32);
+#define BODY(load, store)                                         \
+  integers bits = (counter ^ counter >> 16) * 0x7feb352du ^ high; \
+  bits = (bits ^ bits >> 15) * 0x846ca68bu;                       \
+  integers keeps = (integers)(bits >= threshold);                 \
+  vec kept = (vec)((integers)v_mul(factor, load(x + i)) & keeps); \
+  store(y + i, accumulate ? v_add(load(y + i), kept) : kept);     \
+  counter += LANES * 0x9e3779b9u;
+  FOR_EACH_VECTOR(n, BODY);
+#undef BODY
+}

@@ -15,15 +15,8 @@ public struct SeededGenerator: RandomNumberGenerator, Sendable, Equatable {
 
     /// A generator whose whole sequence follows from `seed`.
     public init(seed: UInt64) {
-        var mixer = seed
-        func next() -> UInt64 {
-            mixer &+= 0x9E37_79B9_7F4A_7C15
-            var z = mixer
-            z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-            z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-            return z ^ (z >> 31)
-        }
-        state = (next(), next(), next(), next())
+        var mixer = SplitMix64(state: seed)
+        state = (mixer.next(), mixer.next(), mixer.next(), mixer.next())
     }
 
     /// A generator that goes on from a `state` that was kept.
@@ -78,5 +71,22 @@ public struct SeededGenerator: RandomNumberGenerator, Sendable, Equatable {
     /// Whether both give the same sequence.
     public static func == (left: SeededGenerator, right: SeededGenerator) -> Bool {
         left.state == right.state
+    }
+}
+
+/// A generator of 64 bits of state: what fills a larger one's, or turns a number into a key.
+///
+/// Source: Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators" (2014); prng.di.unimi.it.
+struct SplitMix64 {
+    /// Any number.
+    var state: UInt64
+
+    /// The next 64 random bits.
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+        return z ^ (z >> 31)
     }
 }

@@ -35,3 +35,12 @@ public protocol LowRankDeltas: AnyObject, Sendable {
     /// The term of the layer at `path`, or nil where the adapter leaves it alone.
     func delta(at path: ModulePath) -> LowRankDelta?
 }
+
+/// No adapter: the base alone.
+public final class NoDeltas: LowRankDeltas {
+    /// There is nothing to say.
+    public init() {}
+
+    /// Nil.
+    public func delta(at path: ModulePath) -> LowRankDelta? { nil }
+}

@@ -1,4 +1,5 @@
 public import LorikeetQuant
+import QuantKernels
 
 /// Loss of training rows, and its gradients in an adapter's factors; owns the memory for both.
 ///
@@ -17,6 +18,7 @@ public final class TrainingPass: LossAndGradients {
     private let backwardScratch: BackwardScratch
     private let rotary: RotaryEmbedding
     private let crossEntropy: CrossEntropy
+    private let regularization: Regularization
     // inputs[l] is block l's input [tokens, hidden]; the last is the last block's output.
     private let inputs: [Buffer<Float>]
     private let activations: ActivationStore
@@ -32,9 +34,10 @@ public final class TrainingPass: LossAndGradients {
     ///   - maximumTokens: of all rows of a call together.
     ///   - recomputesBlocks: whether blocks run forward again instead of keeping their activations.
     ///   - lossChunk: positions of which there are logits at once; nil for the usual number.
+    ///   - regularization: what `accumulate` does and `evaluate` does not.
     public init(
         model: LlamaModel, compute: Compute, maximumTokens: Int, recomputesBlocks: Bool,
-        lossChunk: Int? = nil
+        lossChunk: Int? = nil, regularization: Regularization = Regularization()
     ) {
         precondition(maximumTokens > 0, "a training pass of \(maximumTokens) tokens")
         let configuration = model.configuration
@@ -49,7 +52,8 @@ public final class TrainingPass: LossAndGradients {
             output: model.output,
             chunk: Self.lossChunk(
                 lossChunk, tokens: maximumTokens, vocabulary: configuration.vocabularySize),
-            on: compute)
+            labelSmoothing: regularization.labelSmoothing, on: compute)
+        self.regularization = regularization
         let width = maximumTokens * configuration.hiddenSize
         inputs = (0...configuration.layerCount).map { _ in Buffer(width) }
         activations = ActivationStore(
@@ -66,19 +70,56 @@ public final class TrainingPass: LossAndGradients {
     public func accumulate(
         _ rows: [TrainingRow], adapter: any TrainableLowRankDeltas, lossScale: Float
     ) throws -> (loss: Double, targets: Int) {
-        let (forward, targets) = try run(rows, adapter: adapter)
+        let (forward, targets) = try run(rows, adapter: adapter, regularization)
         guard !targets.isEmpty else { return (0, 0) }
-        let n = forward.batch.count
-        let loss = crossEntropy.forwardBackward(
-            forwardScratch.normed.pointer, rows: n, targets: targets, lossScale: lossScale,
-            into: dNormed.pointer, on: compute)
-        d.pointer.update(repeating: 0, count: n * model.configuration.hiddenSize)
-        model.norm.backward(
-            dNormed.pointer, x: inputs[model.blocks.count].pointer,
-            inverseRMS: forwardScratch.inverseRMS.pointer, count: n, addingTo: d.pointer,
-            on: compute)
+        var loss = 0.0
+        crossEntropy.forwardBackward(
+            forwardScratch.normed.pointer, rows: forward.batch.count, targets: targets,
+            lossScale: lossScale, into: dNormed.pointer, on: compute
+        ) { loss += Double($1) }
         backward(forward, adapter: adapter)
         return (loss, targets.count)
+    }
+
+    /// Adds Σ wᵢ · d(the sum of row i's token losses) to the adapter's gradients.
+    ///
+    /// - Parameters:
+    ///   - rows: the rows.
+    ///   - adapter: whose gradients.
+    ///   - weights: w, from the rows' losses; called between the forward and the backward pass.
+    /// - Throws: as `accumulate(_:adapter:lossScale:)`.
+    public func accumulate(
+        _ rows: [TrainingRow], adapter: any TrainableLowRankDeltas,
+        weights: (_ losses: [Double]) -> [Float]
+    ) throws {
+        let (forward, targets) = try run(rows, adapter: adapter, regularization)
+        var sums = RowSums(rows)
+        crossEntropy.forwardBackward(
+            forwardScratch.normed.pointer, rows: forward.batch.count, targets: targets,
+            lossScale: 1, into: dNormed.pointer, on: compute
+        ) { sums.add($1) }
+        // Backward is linear: a row's few gradients of the hidden state are scaled for all that follows.
+        let weights = weights(sums.losses)
+        precondition(weights.count == rows.count, "\(weights.count) weights, \(rows.count) rows")
+        var start = 0
+        for (row, weight) in zip(rows, weights) {
+            let (count, width) = (row.inputIDs.count, model.configuration.hiddenSize)
+            compute.kernels.scale(weight, count * width, dNormed.pointer + start * width)
+            start += count
+        }
+        if !targets.isEmpty { backward(forward, adapter: adapter) }
+    }
+
+    /// Each row's sum of the losses over its unmasked targets.
+    ///
+    /// - Throws: as `accumulate(_:adapter:lossScale:)`.
+    public func losses(of rows: [TrainingRow], adapter: any LowRankDeltas) throws -> [Double] {
+        let (_, targets) = try run(rows, adapter: adapter, Regularization())
+        var sums = RowSums(rows)
+        crossEntropy.forward(forwardScratch.normed.pointer, targets: targets, on: compute) {
+            sums.add($1)
+        }
+        return sums.losses
     }
 
     /// The sum of the losses over the unmasked targets, and their number.
@@ -87,7 +128,7 @@ public final class TrainingPass: LossAndGradients {
     public func evaluate(
         _ rows: [TrainingRow], adapter: any LowRankDeltas
     ) throws -> (loss: Double, targets: Int) {
-        let (_, targets) = try run(rows, adapter: adapter)
+        let (_, targets) = try run(rows, adapter: adapter, Regularization())
         var sum = 0.0
         crossEntropy.forward(forwardScratch.normed.pointer, targets: targets, on: compute) {
             sum += Double($1)
@@ -101,19 +142,31 @@ public final class TrainingPass: LossAndGradients {
     public func observeInputs(
         _ rows: [TrainingRow], observer: @escaping InputObserver
     ) throws {
-        _ = try run(rows, adapter: nil, observer: observer)
+        _ = try run(rows, adapter: nil, Regularization(), observer: observer)
     }
 
     // Everything up to the final norm, whose result is left in the scratch's `normed`.
     private func run(
-        _ rows: [TrainingRow], adapter: (any LowRankDeltas)?, observer: InputObserver? = nil
+        _ rows: [TrainingRow], adapter: (any LowRankDeltas)?, _ regularization: Regularization,
+        observer: InputObserver? = nil
     ) throws -> (ForwardContext, [CrossEntropy.Target]) {
         let (batch, targets) = try layOut(rows)
-        forwardScratch.prepare(batch, adapter: adapter, layers: model.blocks.count)
+        let (alpha, dropout) = (regularization.embeddingNoise, regularization.dropout)
+        forwardScratch.prepare(
+            batch, adapter: adapter, layers: model.blocks.count, drops: dropout > 0)
         var pass = ForwardContext(
             batch: batch, adapter: adapter, rotary: rotary, scratch: forwardScratch,
             compute: compute, observer: observer)
         model.embed(rows.flatMap(\.inputIDs), into: inputs[0].pointer, on: compute)
+        if alpha > 0 || dropout > 0 {
+            let keys = NoiseKeys(rows, seed: regularization.seed)
+            if dropout > 0 { pass.dropout = (dropout, keys) }
+            if alpha > 0 {
+                EmbeddingNoise.add(
+                    alpha, to: inputs[0].pointer, width: model.configuration.hiddenSize,
+                    rows: rows, keys: keys, on: compute)
+            }
+        }
         for (layer, block) in model.blocks.enumerated() {
             pass.layer = layer
             block.forward(
@@ -128,7 +181,14 @@ public final class TrainingPass: LossAndGradients {
         return (pass, targets)
     }
 
+    // Everything from the final norm down; its gradient is in `dNormed`.
     private func backward(_ forward: ForwardContext, adapter: any TrainableLowRankDeltas) {
+        let n = forward.batch.count
+        d.pointer.update(repeating: 0, count: n * model.configuration.hiddenSize)
+        model.norm.backward(
+            dNormed.pointer, x: inputs[model.blocks.count].pointer,
+            inverseRMS: forwardScratch.inverseRMS.pointer, count: n, addingTo: d.pointer,
+            on: compute)
         var pass = BackwardContext(forward: forward, adapter: adapter, scratch: backwardScratch)
         let learning = model.blocks.indices.filter { layer in
             LinearModule.allCases.contains {
@@ -173,5 +233,23 @@ public final class TrainingPass: LossAndGradients {
                 expected: "at most \(maximumTokens)", got: "\(start)")
         }
         return (batch, targets)
+    }
+}
+
+/// Losses by row, from those of the targets, which come row by row.
+private struct RowSums {
+    private(set) var losses: [Double]
+    private var rest: [Int]
+    private var row = 0
+
+    init(_ rows: [TrainingRow]) {
+        losses = Array(repeating: 0, count: rows.count)
+        rest = rows.map(\.targetCount)
+    }
+
+    mutating func add(_ loss: Float) {
+        while rest[row] == 0 { row += 1 }
+        rest[row] -= 1
+        losses[row] += Double(loss)
     }
 }

@@ -7,6 +7,8 @@ public struct TrainingRow: Sendable, Equatable {
     public var inputIDs: [Int32]
     /// The targets.
     public var labels: [Int32]
+    /// Where the row stands in a run, from 0: what its noise follows from.
+    public var position = 0
 
     /// The label of a position that is not trained on.
     public static let masked: Int32 = -100

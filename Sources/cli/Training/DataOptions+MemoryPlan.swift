@@ -11,9 +11,15 @@ extension DataOptions {
             maxLength, try ModelConfiguration(checkpoint).maximumPositions)
         guard let data else { return MemoryPlan.Data(maximumLength: longest) }
         let files = try TokenizerFiles(checkpoint)
-        let rows = try TrainingData(
-            jsonl: data, tokenizer: files.tokenizer(), chatTemplate: files.chatTemplate(),
-            prompt: prompt, maximumLength: longest)
+        let (tokenizer, template) = try (files.tokenizer(), files.chatTemplate())
+        let rows =
+            options.objective == .directPreference
+            ? try TrainingData(
+                preferences: data, tokenizer: tokenizer, chatTemplate: template,
+                maximumLength: longest)
+            : try TrainingData(
+                jsonl: data, tokenizer: tokenizer, chatTemplate: template, prompt: prompt,
+                maximumLength: longest)
         return MemoryPlan.Data(rows, options: options, maximumLength: longest)
     }
 }

@@ -19,6 +19,8 @@ struct Plan: ParsableCommand {
     @OptionGroup(title: "Data") var dataOptions: DataOptions
     @OptionGroup(title: "Method") var methodOptions: MethodOptions
     @OptionGroup(title: "Steps") var stepOptions: StepOptions
+    @OptionGroup(title: "Objective") var objectiveOptions: ObjectiveOptions
+    @OptionGroup(title: "Regularization") var regularizationOptions: RegularizationOptions
     @OptionGroup(title: "Memory") var memoryOptions: MemoryOptions
     @OptionGroup var configuration: ConfigurationOptions
     @OptionGroup var precision: PrecisionOptions
@@ -55,6 +57,8 @@ struct Plan: ParsableCommand {
         dataOptions.apply(to: &options)
         try methodOptions.apply(to: &options)
         stepOptions.apply(to: &options)
+        objectiveOptions.apply(to: &options)
+        regularizationOptions.apply(to: &options)
         memoryOptions.apply(to: &options)
         return options
     }

@@ -10,7 +10,8 @@ struct Train: ParsableCommand {
         abstract: "Fine-tune an adapter over a frozen base.",
         discussion: """
             A line of the data is one of {"messages":[…]} (loss on the assistant's turns), {"prompt","completion"}, \
-            {"instruction","input","output"}, {"text"}, {"input_ids":[…]}.
+            {"instruction","input","output"}, {"text"}, {"input_ids":[…]}; with --objective dpo \
+            {"prompt","chosen","rejected"}.
             The output folder holds a PEFT adapter, a bundle of it, metrics.jsonl with a row a step, report.html, and \
             run.yaml with all flags, which --config takes.
             Ctrl-C ends the run after the current step and keeps what it learned: as the output or, with \
@@ -26,10 +27,12 @@ struct Train: ParsableCommand {
 
     @OptionGroup(title: "Data") var dataOptions: DataOptions
     @OptionGroup(title: "Method") var methodOptions: MethodOptions
+    @OptionGroup(title: "Objective") var objectiveOptions: ObjectiveOptions
     @OptionGroup(title: "Steps") var stepOptions: StepOptions
     @OptionGroup(title: "Learning rate") var scheduleOptions: ScheduleOptions
     @OptionGroup(title: "Held-out rows") var heldOutOptions: HeldOutOptions
     @OptionGroup(title: "Memory") var memoryOptions: MemoryOptions
+    @OptionGroup(title: "Regularization") var regularizationOptions: RegularizationOptions
     @OptionGroup(title: "Checkpoints") var checkpointOptions: CheckpointOptions
     @OptionGroup(title: "Logging") var loggingOptions: LoggingOptions
     @OptionGroup var configuration: ConfigurationOptions
@@ -123,10 +126,12 @@ struct Train: ParsableCommand {
         var options = FineTuning.Options()
         dataOptions.apply(to: &options)
         try methodOptions.apply(to: &options)
+        objectiveOptions.apply(to: &options)
         stepOptions.apply(to: &options)
         scheduleOptions.apply(to: &options)
         heldOutOptions.apply(to: &options)
         memoryOptions.apply(to: &options)
+        regularizationOptions.apply(to: &options)
         checkpointOptions.apply(to: &options)
         loggingOptions.apply(to: &options)
         return options

@@ -11,10 +11,12 @@ import Testing
     private let identity: RunIdentity = RunIdentity(["--rank": "4", "--seed": "0"])
 
     private func trainer(
-        _ method: MethodName, _ batching: TrainingOptions.Batching = .inOrder
+        _ method: MethodName, _ batching: TrainingOptions.Batching = .inOrder,
+        objective: ObjectiveName = .likelihood
     ) throws -> Trainer {
         var options = TrainingOptions()
         options.batching = batching
+        options.objective = objective
         options.method = method
         options.length = .steps(Self.steps)
         options.learningRate = 0.02
@@ -24,7 +26,8 @@ import Testing
         options.refactoringWarmup = 4
         options.optimizer.weightDecay = 0.01
         options.seed = 5
-        return try Trainer(ToyModel.rows, options: options)
+        return try Trainer(
+            objective == .directPreference ? ToyModel.pairs : ToyModel.rows, options: options)
     }
 
     private func state(_ trainer: Trainer) -> TrainingState {
@@ -135,6 +138,16 @@ import Testing
         }
         let resumed = try run(trainer, open(folder), in: folder)
         #expect(try resumed == run(trainer, nil, in: TemporaryFolder()))
+    }
+
+    @Test func `a run with preferences resumed after every step ends as one that was not`() throws {
+        let trainer = try trainer(.reflora, objective: .directPreference)
+        let folder = try TemporaryFolder()
+        for last in 1..<Self.steps {
+            _ = try run(trainer, open(folder), in: folder, to: last)
+        }
+        let whole = try run(trainer, nil, in: TemporaryFolder())
+        #expect(try run(trainer, open(folder), in: folder) == whole)
     }
 
     @Test func `without a checkpoint a run begins, and its empty folder goes`() throws {

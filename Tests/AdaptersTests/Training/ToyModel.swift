@@ -42,6 +42,24 @@ struct ToyModel: LossAndGradients {
         return TrainingRow(inputIDs: tokens.map(Int32.init), labels: labels)
     }
 
+    /// The same rows, two and two.
+    static let pairs: any TrainingRows = Pairs(rows: rows)
+
+    private struct Pairs: TrainingRows {
+        let rows: [TrainingRow]
+
+        var count: Int { rows.count / 2 }
+        func tokenCount(at index: Int) -> Int {
+            example(at: index).reduce(0) { $0 + $1.inputIDs.count }
+        }
+        func targetCount(at index: Int) -> Int {
+            example(at: index).reduce(0) { $0 + $1.targetCount }
+        }
+        func row(at index: Int) -> TrainingRow { rows[2 * index] }
+        func example(at index: Int) -> [TrainingRow] { Array(rows[2 * index..<2 * index + 2]) }
+        func name(of index: Int) -> String { "pair \(index + 1)" }
+    }
+
     /// The reference's start: its A, and B zero, and what else `method` trains.
     static func adapter(scale: Float, for method: MethodName = .lora) -> TrainableAdapter {
         let adapter = TrainableAdapter(

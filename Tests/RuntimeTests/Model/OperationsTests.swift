@@ -227,11 +227,13 @@ private let tolerance = 1e-5
 }
 
 @Suite struct `Linear layer with a low-rank term` {
-    @Test(arguments: InstructionSet.supported, [(1, 6, 5, 2), (5, 34, 17, 3)])
+    @Test(
+        arguments: InstructionSet.supported,
+        [(1, 6, 5, 2, 0), (5, 34, 17, 3, 0), (5, 34, 17, 3, 0.4)])
     func `forward and backward agree with the equation`(
-        set: InstructionSet, shape: (Int, Int, Int, Int)
+        set: InstructionSet, shape: (Int, Int, Int, Int, dropout: Double)
     ) {
-        let (rows, columns, outputs, rank) = shape
+        let (rows, columns, outputs, rank, probability) = shape
         let compute = Compute(threads: 2, instructionSet: set)
         var random = SeededGenerator(seed: 6)
         let weight = Buffer(random.floats(outputs * columns))
@@ -243,18 +245,25 @@ private let tolerance = 1e-5
             weight: .stored(matrix(weight, rows: outputs, columns: columns)))
         let delta = LowRankDelta(a: Buffer(a), b: Buffer(b), rank: rank, scale: scale)
         let scratch = LinearScratch(tokens: rows, on: compute)
-        scratch.reserve(delta)
+        scratch.reserve(delta, drops: probability > 0)
+        let dropout = probability == 0 ? nil : dropout(probability, tokens: rows)
+        let mask = Buffer([Float](repeating: 1, count: x.count))
+        dropout?.apply(
+            mask.pointer, rows: 0..<rows, width: columns, into: mask.pointer, on: compute)
+        #expect((probability > 0) == mask.elements.contains(0))
         let exact = { (x: [Double], a: [Double], b: [Double]) -> [Double] in
             let base = Naive.product(x, weight.elements.map(Double.init), columns: columns)
+            let seen = zip(x, mask.elements).map { $0 * Double($1) }
             let low = Naive.product(
-                Naive.product(x, a, columns: columns), b, columns: rank)
+                Naive.product(seen, a, columns: columns), b, columns: rank)
             return zip(base, low).map { $0 + Double(scale) * $1 }
         }
         let (x64, a64, b64) = (x.map(Double.init), a.map(Double.init), b.map(Double.init))
 
         let y = Buffer<Float>(rows * outputs)
         linear.forward(
-            x, count: rows, delta: delta, into: y.pointer, scratch: scratch, on: compute)
+            x, count: rows, delta: delta, dropout: dropout, into: y.pointer, scratch: scratch,
+            on: compute)
         GradientCheck.expectClose(y.elements, exact(x64, a64, b64), within: tolerance)
 
         // dx starts as garbage and is overwritten; dA and dB are added to.
@@ -263,8 +272,8 @@ private let tolerance = 1e-5
             a: Buffer([Float](repeating: 1, count: a.count)),
             b: Buffer([Float](repeating: 1, count: b.count)))
         linear.backward(
-            w, x: x, count: rows, delta: delta, gradient: gradient, into: dx.pointer,
-            accumulate: false, scratch: scratch, on: compute)
+            w, x: x, count: rows, delta: delta, dropout: dropout, gradient: gradient,
+            into: dx.pointer, accumulate: false, scratch: scratch, on: compute)
         let dx64 = GradientCheck.centralDifferences(at: x64) {
             GradientCheck.weighted(exact($0, a64, b64), by: w)
         }
@@ -284,8 +293,8 @@ private let tolerance = 1e-5
         for dx in [dx, nil] {
             let fixed = LowRankGradient(a: Buffer(0), b: Buffer(b.count))
             linear.backward(
-                w, x: x, count: rows, delta: delta, gradient: fixed, into: dx?.pointer,
-                accumulate: false, scratch: scratch, on: compute)
+                w, x: x, count: rows, delta: delta, dropout: dropout, gradient: fixed,
+                into: dx?.pointer, accumulate: false, scratch: scratch, on: compute)
             GradientCheck.expectClose(
                 fixed.b.elements, gradient.b.array.map { Double($0) - 1 }, within: tolerance,
                 "dB, A fixed")
@@ -293,10 +302,17 @@ private let tolerance = 1e-5
         GradientCheck.expectClose(dx.elements, dx64, within: tolerance, "dx, A fixed")
 
         linear.backward(
-            w, x: x, count: rows, delta: delta, gradient: nil, into: dx.pointer, accumulate: true,
-            scratch: scratch, on: compute)
+            w, x: x, count: rows, delta: delta, dropout: dropout, gradient: nil, into: dx.pointer,
+            accumulate: true, scratch: scratch, on: compute)
         GradientCheck.expectClose(
             dx.elements, dx64.map { 2 * $0 }, within: tolerance, "dx, accumulated")
+    }
+
+    private func dropout(_ probability: Double, tokens: Int) -> Dropout {
+        let row = [Int32](repeating: 0, count: tokens)
+        return Dropout(
+            probability: probability,
+            keys: NoiseKeys([TrainingRow(inputIDs: row, labels: row)], seed: 1), place: 1)
     }
 }
 
@@ -347,7 +363,7 @@ private let tolerance = 1e-5
         let plain = Buffer<Float>(rows * outputs)
         LinearGroup([linear, Linear(weight: stored)]).forward(
             x, count: rows, delta: { $0 == 0 ? delta : nil },
-            into: { $0 == 0 ? y.pointer : plain.pointer },
+            dropout: { _ in nil }, into: { $0 == 0 ? y.pointer : plain.pointer },
             scratch: scratch, on: compute)
         GradientCheck.expectClose(y.elements, y64, within: tolerance, "grouped")
         let base = Naive.product(x64, weight.elements.map(Double.init), columns: columns)
@@ -384,44 +400,75 @@ private let tolerance = 1e-5
 }
 
 @Suite struct `Chunked cross-entropy` {
+    private let rows = 9
+    private let width = 12
+    private let vocabulary = 37
+    // Row 3 has no target.
+    private let targets: [(row: Int, token: Int)] = [
+        (0, 3), (1, 36), (2, 0), (4, 7), (5, 7), (6, 20), (7, 1), (8, 2),
+    ]
+
     // Chunks of 1, of some, and of more positions than there are.
-    @Test(arguments: InstructionSet.supported, [1, 3, 100])
-    func `loss and gradient agree with the equation`(set: InstructionSet, chunk: Int) {
-        let (rows, width, vocabulary) = (9, 12, 37)
+    @Test(arguments: InstructionSet.supported, [(1, 0), (3, 0), (100, 0), (1, 0.1), (3, 0.75)])
+    func `loss and gradient agree with the equation`(
+        set: InstructionSet, options: (chunk: Int, smoothing: Double)
+    ) {
         let compute = Compute(threads: 2, instructionSet: set)
         var random = SeededGenerator(seed: 7)
         let output = Buffer(random.floats(vocabulary * width))
         let h = random.floats(rows * width, scale: 2)
-        let targets: [(row: Int, token: Int)] = [
-            (0, 3), (1, 36), (2, 0), (4, 7), (5, 7), (6, 20), (7, 1), (8, 2),
-        ]
-        let exact = {
+        func exact(_ h: [Double], smoothing: Double) -> [Double] {
             Naive.crossEntropy(
-                $0, w: output.elements.map(Double.init), width: width, targets: targets)
+                h, w: output.elements.map(Double.init), width: width, targets: targets,
+                smoothing: smoothing)
         }
         let crossEntropy = CrossEntropy(
-            output: .stored(matrix(output, rows: vocabulary, columns: width)), chunk: chunk,
-            on: compute)
+            output: .stored(matrix(output, rows: vocabulary, columns: width)),
+            chunk: options.chunk, labelSmoothing: options.smoothing, on: compute)
         let production = targets.map { CrossEntropy.Target(row: $0.row, token: Int32($0.token)) }
 
+        // What is evaluated is never smoothed.
         var losses: [Float] = []
         crossEntropy.forward(h, targets: production, on: compute) {
             #expect($0 == losses.count)
             losses.append($1)
         }
-        let expected = exact(h.map(Double.init))
-        GradientCheck.expectClose(losses, expected, within: tolerance)
+        GradientCheck.expectClose(
+            losses, exact(h.map(Double.init), smoothing: 0), within: tolerance)
 
         let dh = Buffer([Float](repeating: .nan, count: h.count))
-        let sum = crossEntropy.forwardBackward(
-            h, rows: rows, targets: production, lossScale: 0.5, into: dh.pointer, on: compute)
-        #expect(abs(sum - expected.reduce(0, +)) < tolerance * sum)
+        var trained: [Float] = []
+        crossEntropy.forwardBackward(
+            h, rows: rows, targets: production, lossScale: 0.5, into: dh.pointer, on: compute
+        ) {
+            #expect($0 == trained.count)
+            trained.append($1)
+        }
+        GradientCheck.expectClose(
+            trained, exact(h.map(Double.init), smoothing: options.smoothing), within: tolerance)
+        if options.smoothing == 0 { #expect(trained == losses) }
         let gradient = GradientCheck.centralDifferences(at: h.map(Double.init)) {
-            0.5 * exact($0).reduce(0, +)
+            0.5 * exact($0, smoothing: options.smoothing).reduce(0, +)
         }
         GradientCheck.expectClose(dh.elements, gradient, within: tolerance)
-        // Row 3 has no target.
         #expect(dh.elements[3 * width..<4 * width].allSatisfy { $0 == 0 })
+    }
+
+    // torch 2.15, float64: cross_entropy(z, tensor([1]), label_smoothing=0.1).
+    @Test func `smoothed losses are torch's`() {
+        let compute = Compute(threads: 1)
+        let identity = Buffer<Float>([1, 0, 0, 0, 1, 0, 0, 0, 1])
+        let crossEntropy = CrossEntropy(
+            output: .stored(matrix(identity, rows: 3, columns: 3)), labelSmoothing: 0.1,
+            on: compute)
+        let dh = Buffer<Float>(3)
+        crossEntropy.forwardBackward(
+            [1, 2, -1], rows: 1, targets: [.init(row: 0, token: 1)], lossScale: 1,
+            into: dh.pointer, on: compute
+        ) { GradientCheck.expectClose([$1], [0.4823455501015197], within: tolerance) }
+        GradientCheck.expectClose(
+            dh.elements, [0.2261631270090858, -0.22794882063509214, 0.0017856936260063974],
+            within: tolerance)
     }
 }
 

@@ -182,6 +182,41 @@ private func rows(_ golden: GoldenFile) -> [[Int32]] {
         }
     }
 
+    @Test(arguments: [true, false])
+    func `rows may be weighted by their losses`(recomputes: Bool) throws {
+        let golden = try GoldenFile(modelResource("tiny_lora/llama_plain_mha.safetensors"))
+        let (adapter, reference) = (
+            TestAdapter(golden, scale: 1.5), TestAdapter(golden, scale: 1.5)
+        )
+        let pass = TrainingPass(
+            model: try tinyModel("llama_plain_mha"), compute: Compute(threads: 2, precision: .fp32),
+            maximumTokens: 68, recomputesBlocks: recomputes)
+        var rows = trainingRows(golden)
+        // One without a target, one without tokens.
+        rows.insert(TrainingRow(inputIDs: [1, 2], labels: [1, -100]), at: 1)
+        rows.insert(TrainingRow(inputIDs: [], labels: []), at: 2)
+        let weights: [Float] = [0.5, 3, 3, -0.25, 0]
+        let losses = try pass.losses(of: rows, adapter: adapter)
+        #expect(losses[1] == 0 && losses[2] == 0)
+        try pass.accumulate(rows, adapter: adapter) {
+            #expect($0 == losses)
+            return weights
+        }
+        for (row, weight) in zip(rows, weights) {
+            _ = try pass.accumulate([row], adapter: reference, lossScale: weight)
+        }
+        for (path, gradient) in adapter.gradients {
+            let expected = try #require(reference.gradients[path])
+            for (a, b) in [(gradient.a, expected.a), (gradient.b, expected.b)] {
+                // The same products in fp32, summed in another order.
+                GradientCheck.expectClose(a.array, b.array.map(Double.init), within: 1e-5)
+                #expect(a.elements.contains { abs($0) > 1e-2 })
+            }
+        }
+        let none = Array(repeating: TrainingRow(inputIDs: [1, 2], labels: [1, -100]), count: 2)
+        try pass.accumulate(none, adapter: adapter) { _ in [1, 1] }
+    }
+
     @Test func `the same rows give the same bytes, and rows do not see each other`() throws {
         let golden = try GoldenFile(modelResource("tiny_lora/llama_rope3_gqa_tied.safetensors"))
         let adapter = TestAdapter(golden, scale: 1.5)

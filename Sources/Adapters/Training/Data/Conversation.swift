@@ -12,6 +12,8 @@ struct Conversation {
     let template: ChatTemplate
     /// File and line, for errors.
     let source: String
+    /// Turns before this message are no targets.
+    var firstTarget = 0
 
     /// - Throws: `.malformed` when the template fails, rewrites earlier turns as the chat goes on, or the
     ///   tokenizer does not give back the text.
@@ -37,7 +39,8 @@ struct Conversation {
     /// Where the assistant's turns lie in `text`, in bytes.
     private func assistantSpans(_ text: String) throws -> [Range<Int>] {
         var spans: [Range<Int>] = []
-        for (index, message) in messages.enumerated() where message.role == "assistant" {
+        for (index, message) in messages.enumerated()
+        where message.role == "assistant" && index >= firstTarget {
             let before = try render(index, addGenerationPrompt: true)
             let after =
                 index + 1 == messages.count

@@ -64,6 +64,12 @@ extension TrainingRow {
         public var text: String
         /// Whether it is predicted.
         public var isTrained: Bool
+
+        /// A part of a row's text.
+        public init(text: String, isTrained: Bool) {
+            self.text = text
+            self.isTrained = isTrained
+        }
     }
 
     /// The text, divided where training begins and ends.

@@ -101,6 +101,26 @@ public struct TrainingData: Sendable {
         }
     }
 
+    /// Reads a file of preferences, {"prompt", "chosen", "rejected"} a line, each a pair of rows.
+    ///
+    /// - Parameters:
+    ///   - path: the file.
+    ///   - tokenizer: the model's.
+    ///   - chatTemplate: how chats become text; preferences of messages need one.
+    ///   - maximumLength: tokens per row; what is past them is cut off.
+    /// - Throws: `.malformed` naming the line, and for a file without pairs that have targets.
+    public init(
+        preferences path: String, tokenizer: Tokenizer, chatTemplate: ChatTemplate?,
+        maximumLength: Int
+    ) throws {
+        let reader = TrainingRowReader(tokenizer: tokenizer, chatTemplate: chatTemplate)
+        let pairs = try PreferencePairs(path, reader: reader, maximumLength: maximumLength)
+        rows = pairs
+        (validation, validationDigest) = (nil, nil)
+        report = DataReport(file: pairs.counts, training: .init(pairs))
+        (digest, tokens, memory) = (pairs.digest, pairs.tokens, pairs.memory)
+    }
+
     /// Draws a fraction of so many rows at random: at least one, and never all.
     ///
     /// - Returns: the indices of either part, ascending.

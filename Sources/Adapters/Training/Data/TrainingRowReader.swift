@@ -47,14 +47,15 @@ struct TrainingRowReader {
         return try chat(messages, tools: tools, source)
     }
 
-    private func chat(
-        _ messages: [ChatMessage], tools: JSON?, _ source: String
+    /// A chat, with the assistant's turns from message `firstTarget` on as targets.
+    func chat(
+        _ messages: [ChatMessage], tools: JSON?, _ source: String, firstTarget: Int = 0
     ) throws -> TrainingRow {
-        try conversation(messages, tools: tools, source).row(tokenizer)
+        try conversation(messages, tools: tools, source, firstTarget: firstTarget).row(tokenizer)
     }
 
     private func conversation(
-        _ messages: [ChatMessage], tools: JSON?, _ source: String
+        _ messages: [ChatMessage], tools: JSON?, _ source: String, firstTarget: Int = 0
     ) throws -> Conversation {
         guard let chatTemplate else {
             throw LorikeetError(
@@ -64,7 +65,8 @@ struct TrainingRowReader {
                     "Give the model's folder a chat_template.jinja, or use prompt and completion.")
         }
         return Conversation(
-            messages: messages, tools: tools, template: chatTemplate, source: source)
+            messages: messages, tools: tools, template: chatTemplate, source: source,
+            firstTarget: firstTarget)
     }
 
     private func instruction(_ members: JSON.Object, _ source: String) throws -> TrainingRow {
@@ -112,7 +114,8 @@ struct TrainingRowReader {
         return completion(prompt, completion: try string(members, "completion", source))
     }
 
-    private func completion(_ prompt: Prompt, completion: String) -> TrainingRow {
+    /// A row of a prompt and what follows it, of which the latter is learned.
+    func completion(_ prompt: Prompt, completion: String) -> TrainingRow {
         let (promptIDs, whole) = prompt.tokens(continuedBy: completion, tokenizer)
         let ids = ended(whole)
         let ignored = repeatElement(TrainingRow.masked, count: promptIDs.count)

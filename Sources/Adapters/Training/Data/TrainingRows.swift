@@ -16,11 +16,18 @@ public protocol TrainingRows: Sendable {
     ///
     /// - Throws: `LorikeetError` where the file no longer holds it.
     func row(at index: Int) throws -> TrainingRow
+    /// The rows that belong together: the row alone, or both answers of a preference.
+    ///
+    /// - Throws: as `row(at:)`.
+    func example(at index: Int) throws -> [TrainingRow]
     /// What to call a row in a message: `rows.jsonl, line 7`.
     func name(of index: Int) -> String
 }
 
 extension TrainingRows {
+    /// The row alone.
+    public func example(at index: Int) throws -> [TrainingRow] { [try row(at: index)] }
+
     /// The tokens of the longest row; 0 without rows.
     public var longestRow: Int { (0..<count).lazy.map { tokenCount(at: $0) }.max() ?? 0 }
 }
@@ -45,5 +52,6 @@ struct RowSelection: TrainingRows {
     func tokenCount(at index: Int) -> Int { rows.tokenCount(at: indices[index]) }
     func targetCount(at index: Int) -> Int { rows.targetCount(at: indices[index]) }
     func row(at index: Int) throws -> TrainingRow { try rows.row(at: indices[index]) }
+    func example(at index: Int) throws -> [TrainingRow] { try rows.example(at: indices[index]) }
     func name(of index: Int) -> String { rows.name(of: indices[index]) }
 }

@@ -233,6 +233,13 @@ typedef struct quant_kernels {
                            float inverse_rms, float *dx);
   // x[2 * half]: (a, b) = (x[i], x[half + i]) becomes (a cos - b sign sin, b cos + a sign sin).
   void (*rotate)(const float *cosine, const float *sine, size_t half, float sign, float *x);
+  // y (+)= x / (1 - p), with zeros for a share p of the elements (exact): element i stays where the
+  // i-th number of `key` is at least `threshold` = p 2³². That number follows from both alone, by a
+  // mixer of 32 bits (Wellons, "Prospecting for Hash Functions", 2018: 16 7feb352d 15 846ca68b)
+  // that takes up the key's halves in turn. Its last shift is left out, for it leaves the high bits
+  // alone, on which a comparison depends. y may be x where it is overwritten; scale = 1 / (1 - p).
+  void (*dropout)(const float *x, size_t n, uint64_t key, uint32_t threshold, float scale,
+                  int accumulate, float *y);
 
   // x = a x
   void (*scale)(float a, size_t n, float *x);

@@ -305,6 +305,7 @@ const quant_kernels quant_kernels_avx2 = {
     .softmax_backward = softmax_backward,
     .rmsnorm_backward = rmsnorm_backward,
     .rotate = rotate,
+    .dropout = dropout,
     .scale = scale,
     .sum_of_squares = sum_of_squares,
     .factor_gram = factor_gram,

@@ -7,6 +7,8 @@ struct ForwardContext {
     let rotary: RotaryEmbedding
     let scratch: ForwardScratch
     let compute: Compute
+    /// The share of their inputs that the adapter's terms do not see, and what it follows from.
+    var dropout: (probability: Double, keys: NoiseKeys)?
     /// The block's index, for its adapter's terms and its cache.
     var layer = 0
     /// Told of what linear layers read, if someone wants to know.
@@ -19,8 +21,8 @@ struct ForwardContext {
     ) {
         observer?([path(module)], x, batch.count, linear.weight.columns)
         linear.forward(
-            x, count: batch.count, delta: delta(module), accumulate: accumulate, into: y,
-            scratch: scratch.linear, on: compute)
+            x, count: batch.count, delta: delta(module), dropout: dropout(module),
+            accumulate: accumulate, into: y, scratch: scratch.linear, on: compute)
     }
 
     /// The same for layers with one input.
@@ -30,8 +32,17 @@ struct ForwardContext {
     ) {
         observer?(modules.map(path), x, batch.count, group.columns)
         group.forward(
-            x, count: batch.count, delta: { delta(modules[$0]) }, into: y, scratch: scratch.linear,
-            on: compute)
+            x, count: batch.count, delta: { delta(modules[$0]) },
+            dropout: { dropout(modules[$0]) }, into: y, scratch: scratch.linear, on: compute)
+    }
+
+    /// The dropout of a layer's low-rank term.
+    func dropout(_ module: LinearModule) -> Dropout? {
+        dropout.map {
+            Dropout(
+                probability: $0.probability, keys: $0.keys,
+                place: NoiseKeys.place(ModulePath(layer: layer, module: module)))
+        }
     }
 
     private func delta(_ module: LinearModule) -> LowRankDelta? {
@@ -64,7 +75,7 @@ struct BackwardContext {
         let path = ModulePath(layer: forward.layer, module: module)
         linear.backward(
             dy, x: x, count: forward.batch.count, delta: adapter.delta(at: path),
-            gradient: adapter.gradient(at: path), into: dx, accumulate: accumulate,
-            scratch: forward.scratch.linear, on: forward.compute)
+            dropout: forward.dropout(module), gradient: adapter.gradient(at: path), into: dx,
+            accumulate: accumulate, scratch: forward.scratch.linear, on: forward.compute)
     }
 }

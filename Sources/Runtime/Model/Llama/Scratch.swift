@@ -40,9 +40,11 @@ package final class ForwardScratch {
             + Buffer<Int32>.memory(tokens)
     }
 
-    /// Makes room for a pass: the positions of `batch`, scores over its longest sequence, and the
-    /// largest rank of `adapter`.
-    func prepare(_ batch: Batch, adapter: (any LowRankDeltas)?, layers: Int) {
+    /// Makes room for a pass: the positions of `batch`, scores over its longest sequence, the largest
+    /// rank of `adapter`, and inputs where it `drops` some.
+    func prepare(
+        _ batch: Batch, adapter: (any LowRankDeltas)?, layers: Int, drops: Bool = false
+    ) {
         batch.writePositions(into: positions.pointer)
         let longest = batch.longestInFloats
         if longest > keys {
@@ -54,7 +56,7 @@ package final class ForwardScratch {
         for layer in 0..<layers {
             for module in LinearModule.allCases {
                 let path = ModulePath(layer: layer, module: module)
-                if let delta = adapter.delta(at: path) { linear.reserve(delta) }
+                if let delta = adapter.delta(at: path) { linear.reserve(delta, drops: drops) }
             }
         }
     }

@@ -15,6 +15,9 @@ package final class CrossEntropy {
     // [chunk, vocabulary]
     private let logits: Buffer<Float>
     private let losses: Buffer<Float>
+    private let labelSmoothing: Float
+    // [vocabulary], for sums over logits; none where labels are not smoothed.
+    private let ones: Buffer<Float>
 
     /// A position whose loss counts, and the token that should follow it.
     package struct Target {
@@ -33,7 +36,10 @@ package final class CrossEntropy {
     /// Creates the operation over the output projection [vocabulary, width].
     ///
     /// - chunk: positions at a time; nil for as many as keep the logits under 16 MiB.
-    package init(output: LinearWeight, chunk: Int? = nil, on compute: Compute) {
+    /// - labelSmoothing: ε of `forwardBackward`.
+    package init(
+        output: LinearWeight, chunk: Int? = nil, labelSmoothing: Double = 0, on compute: Compute
+    ) {
         self.output = output
         activations = Activations(on: compute)
         self.chunk = chunk ?? Self.usualChunk(vocabulary: output.rows)
@@ -41,6 +47,9 @@ package final class CrossEntropy {
         dHidden = Buffer(self.chunk * output.columns)
         logits = Buffer(self.chunk * output.rows)
         losses = Buffer(self.chunk)
+        self.labelSmoothing = Float(labelSmoothing)
+        ones = Buffer(labelSmoothing > 0 ? output.rows : 0)
+        ones.elements.update(repeating: 1)
     }
 
     /// As many positions as keep the logits under 16 MiB.
@@ -65,25 +74,36 @@ package final class CrossEntropy {
     ) {
         for begin in stride(from: 0, to: targets.count, by: chunk) {
             let chunk = targets[begin..<min(begin + chunk, targets.count)]
-            compareChunk(h, chunk, isGradient: false, on: compute)
+            compareChunk(h, chunk, on: compute) { z, token in
+                let logit = z[token]
+                return compute.kernels.softmax(z, output.rows, 1) - logit
+            }
             for i in 0..<chunk.count { each(begin + i, losses[i]) }
         }
     }
 
-    /// Returns Σ −log pₜ, and writes dh = lossScale · Wᵀ (p − 1ₜ) at the targets' rows, zero elsewhere.
+    /// The loss of each target, its labels smoothed, to `each`, and dh = lossScale · Wᵀ dz at the targets'
+    /// rows, zero elsewhere.
+    ///
+    ///     loss = (1 - ε) (−log pₜ) + ε meanᵥ(−log pᵥ) = log Σ exp z - (1 - ε) zₜ - ε mean z
+    ///     dz = p - (1 - ε) 1ₜ - ε / V
+    ///
+    /// Source: Szegedy et al., "Rethinking the Inception Architecture" (2016), section 7; torch's
+    /// `cross_entropy(label_smoothing:)`.
     ///
     /// - h: [rows, width]
     /// - dh: [rows, width]
     package func forwardBackward(
         _ h: UnsafePointer<Float>, rows: Int, targets: [Target], lossScale: Float,
-        into dh: UnsafeMutablePointer<Float>, on compute: Compute
-    ) -> Double {
+        into dh: UnsafeMutablePointer<Float>, on compute: Compute, each: (Int, Float) -> Void
+    ) {
         let C = output.columns
         dh.update(repeating: 0, count: rows * C)
-        var sum = 0.0
         for begin in stride(from: 0, to: targets.count, by: chunk) {
             let chunk = targets[begin..<min(begin + chunk, targets.count)]
-            compareChunk(h, chunk, isGradient: true, on: compute)
+            compareChunk(h, chunk, on: compute) { z, token in
+                differentiate(z, token, on: compute)
+            }
             output.multiplyBackward(
                 logits.pointer, count: chunk.count, into: dHidden.pointer, accumulate: false,
                 using: activations, on: compute)
@@ -91,16 +111,34 @@ package final class CrossEntropy {
             compute.kernels.scale(lossScale, chunk.count * C, dHidden.pointer)
             for (i, target) in chunk.enumerated() {
                 (dh + target.row * C).update(from: dHidden.pointer + i * C, count: C)
-                sum += Double(losses[i])
+                each(begin + i, losses[i])
             }
         }
-        return sum
     }
 
-    // Losses of a chunk; the logits become p, or their own gradients p − 1ₜ.
+    /// The loss of one target; its logits z [vocabulary] become dz.
+    private func differentiate(
+        _ z: UnsafeMutablePointer<Float>, _ token: Int, on compute: Compute
+    ) -> Float {
+        let (V, kernels) = (output.rows, compute.kernels)
+        let logit = z[token]
+        guard labelSmoothing > 0 else {
+            let loss = kernels.softmax(z, V, 1) - logit
+            z[token] -= 1
+            return loss
+        }
+        let (kept, share) = (1 - labelSmoothing, labelSmoothing / Float(V))
+        let sum = kernels.dot(z, ones.pointer, V)
+        let loss = kernels.softmax(z, V, 1) - kept * logit - share * sum
+        kernels.axpy(-share, ones.pointer, V, z)
+        z[token] -= kept
+        return loss
+    }
+
+    // Losses of a chunk: `compare` turns a target's logits and its token into its loss.
     private func compareChunk(
-        _ h: UnsafePointer<Float>, _ targets: ArraySlice<Target>, isGradient: Bool,
-        on compute: Compute
+        _ h: UnsafePointer<Float>, _ targets: ArraySlice<Target>, on compute: Compute,
+        _ compare: (_ z: UnsafeMutablePointer<Float>, _ token: Int) -> Float
     ) {
         let (C, V) = (output.columns, output.rows)
         for (i, target) in targets.enumerated() {
@@ -111,11 +149,8 @@ package final class CrossEntropy {
         ) { _ in logits.pointer }
         compute.pool.split(targets.count) { _, begin, end in
             for i in begin..<end {
-                let z = logits.pointer + i * V
                 let token = Int(targets[targets.startIndex + i].token)
-                let logit = z[token]
-                losses[i] = compute.kernels.softmax(z, V, 1) - logit
-                if isGradient { z[token] -= 1 }
+                losses[i] = compare(logits.pointer + i * V, token)
             }
         }
     }

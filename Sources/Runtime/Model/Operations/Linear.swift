@@ -1,6 +1,7 @@
 package import LorikeetQuant
 
-/// A frozen linear layer that may carry a low-rank term: y = c ⊙ (W x + s B (A x)).
+/// A frozen linear layer that may carry a low-rank term: y = c ⊙ (W x + s B (A x)), in training with dropout
+/// y = W x + s B (A (m ⊙ x)).
 package struct Linear: Sendable {
     /// W [out, in].
     package let weight: LinearWeight
@@ -13,15 +14,17 @@ package struct Linear: Sendable {
         weights = [weight]
     }
 
-    /// Y (+)= c ⊙ (X Wᵀ + s U Bᵀ), U = X Aᵀ.
+    /// Y (+)= c ⊙ (X Wᵀ + s U Bᵀ), U = (M ⊙ X) Aᵀ.
     ///
     /// - x: [count, in]
+    /// - dropout: M, or nil for ones.
     /// - y: [count, out]
     /// - accumulate: whether the result is added to what `y` holds.
     /// - scratch: room for X in integers and U [count, rank].
     package func forward(
-        _ x: UnsafePointer<Float>, count: Int, delta: LowRankDelta?, accumulate: Bool = false,
-        into y: UnsafeMutablePointer<Float>, scratch: LinearScratch, on compute: Compute
+        _ x: UnsafePointer<Float>, count: Int, delta: LowRankDelta?, dropout: Dropout? = nil,
+        accumulate: Bool = false, into y: UnsafeMutablePointer<Float>, scratch: LinearScratch,
+        on compute: Compute
     ) {
         // c multiplies the layer's result, not what `y` holds.
         let isApart = accumulate && delta?.outputScale != nil
@@ -31,7 +34,7 @@ package struct Linear: Sendable {
             using: scratch.activations, on: compute
         ) { _ in product }
         guard let delta else { return }
-        add(delta, to: product, x, count: count, scratch: scratch, on: compute)
+        add(delta, dropout, to: product, x, count: count, scratch: scratch, on: compute)
         if let c = delta.outputScale {
             scale(product, by: c, count: count, into: y, accumulate: accumulate, on: compute)
         }
@@ -58,17 +61,20 @@ package struct Linear: Sendable {
         }
     }
 
-    /// Y += s U Bᵀ, U = X Aᵀ.
+    /// Y += s U Bᵀ, U = (M ⊙ X) Aᵀ.
     func add(
-        _ delta: LowRankDelta, to y: UnsafeMutablePointer<Float>, _ x: UnsafePointer<Float>,
-        count: Int, scratch: LinearScratch, on compute: Compute
+        _ delta: LowRankDelta, _ dropout: Dropout?, to y: UnsafeMutablePointer<Float>,
+        _ x: UnsafePointer<Float>, count: Int, scratch: LinearScratch, on compute: Compute
     ) {
         check(delta)
         let (I, O, r) = (weight.columns, weight.rows, delta.rank)
         let u = scratch.u.pointer
+        let masked = scratch.masked.pointer
+        let input = dropout == nil ? x : UnsafePointer(masked)
         compute.pool.split(count) { thread, begin, end in
+            dropout?.apply(x, rows: begin..<end, width: I, into: masked, on: compute)
             DenseProduct.multiply(
-                rows: end - begin, columns: r, inner: I, x + begin * I, lda: I,
+                rows: end - begin, columns: r, inner: I, input + begin * I, lda: I,
                 delta.a.pointer, .transposed, ldb: I, into: u + begin * r, ldc: r, thread: thread,
                 on: compute)
             DenseProduct.multiply(
@@ -79,13 +85,14 @@ package struct Linear: Sendable {
         }
     }
 
-    /// dX (+)= dZ W + s V A, dA += s' Vᵀ X, dB += s' dZᵀ U, with U = X Aᵀ and V = dZ B.
+    /// dX (+)= dZ W + s M ⊙ V A, dA += s' Vᵀ (M ⊙ X), dB += s' dZᵀ U, with U = (M ⊙ X) Aᵀ and V = dZ B.
     ///
     /// dZ = c ⊙ dY is the gradient of what c multiplies, and dc += Σ dY ⊙ Z over the rows. s' is s: the
     /// loss's own scale is in dY already.
     ///
     /// - dy: [count, out]
     /// - x: the forward pass's input [count, in].
+    /// - dropout: the forward pass's M.
     /// - gradient: where dA, dB and dc are added, or nil for factors that do not learn. An empty dA is left
     ///   out: A does not learn.
     /// - dx: [count, in], or nil where nothing below learns.
@@ -93,8 +100,9 @@ package struct Linear: Sendable {
     /// - scratch: room for U and V [count, rank].
     package func backward(
         _ dy: UnsafePointer<Float>, x: UnsafePointer<Float>, count: Int, delta: LowRankDelta?,
-        gradient: LowRankGradient?, into dx: UnsafeMutablePointer<Float>?, accumulate: Bool,
-        scratch: LinearScratch, on compute: Compute
+        dropout: Dropout? = nil, gradient: LowRankGradient?,
+        into dx: UnsafeMutablePointer<Float>?, accumulate: Bool, scratch: LinearScratch,
+        on compute: Compute
     ) {
         let dy = unscaled(
             dy, x: x, count: count, delta: delta, gradient: gradient?.outputScale,
@@ -109,6 +117,9 @@ package struct Linear: Sendable {
         let (I, O, r, s) = (weight.columns, weight.rows, delta.rank, delta.scale)
         let (u, v) = (scratch.u.pointer, scratch.v.pointer)
         let learnsA = gradient.map { $0.a.count > 0 } ?? false
+        // First what goes into dX before it is masked, then M ⊙ X.
+        let masked = scratch.masked.pointer
+        let input = dropout == nil ? x : UnsafePointer(masked)
         compute.pool.split(count) { thread, begin, end in
             if dx != nil || learnsA {
                 DenseProduct.multiply(
@@ -117,15 +128,18 @@ package struct Linear: Sendable {
                     on: compute)
             }
             if let dx {
+                let product = dropout == nil ? dx : masked
                 DenseProduct.multiply(
                     rows: end - begin, columns: I, inner: r, alpha: s, v + begin * r, lda: r,
-                    delta.a.pointer, ldb: I, accumulate: true, into: dx + begin * I, ldc: I,
-                    thread: thread,
-                    on: compute)
+                    delta.a.pointer, ldb: I, accumulate: dropout == nil,
+                    into: product + begin * I, ldc: I, thread: thread, on: compute)
+                dropout?.apply(
+                    product, rows: begin..<end, width: I, accumulate: true, into: dx, on: compute)
             }
             if gradient != nil {
+                dropout?.apply(x, rows: begin..<end, width: I, into: masked, on: compute)
                 DenseProduct.multiply(
-                    rows: end - begin, columns: r, inner: I, x + begin * I, lda: I,
+                    rows: end - begin, columns: r, inner: I, input + begin * I, lda: I,
                     delta.a.pointer, .transposed, ldb: I, into: u + begin * r, ldc: r,
                     thread: thread,
                     on: compute)
@@ -142,7 +156,8 @@ package struct Linear: Sendable {
             let b = max(begin - columns, 0)..<max(end - columns, 0)
             DenseProduct.multiply(
                 rows: r, columns: a.count, inner: count, alpha: s, v, .transposed, lda: r,
-                x + a.lowerBound, ldb: I, accumulate: true, into: gradient.a.pointer + a.lowerBound,
+                input + a.lowerBound, ldb: I, accumulate: true,
+                into: gradient.a.pointer + a.lowerBound,
                 ldc: I, thread: thread,
                 on: compute)
             // dBᵀ = Uᵀ dY: dY is wide and is read as it lies; only the few rows of U are transposed.
@@ -172,7 +187,7 @@ package struct Linear: Sendable {
             LinearWeight.multiply(
                 weights, x, count: count, using: scratch.activations, on: compute
             ) { _ in z }
-            add(delta, to: z, x, count: count, scratch: scratch, on: compute)
+            add(delta, nil, to: z, x, count: count, scratch: scratch, on: compute)
             let dc = gradient.pointer
             // Divided by outputs: a thread sums over all tokens, in their order.
             compute.pool.split(O, by: 16) { _, begin, end in
@@ -213,18 +228,19 @@ package struct LinearGroup: Sendable {
     ///
     /// - x: [count, in]
     /// - delta: the i-th layer's term.
+    /// - dropout: the i-th layer's.
     /// - output: the i-th layer's result [count, out].
     package func forward(
         _ x: UnsafePointer<Float>, count: Int, delta: (Int) -> LowRankDelta?,
-        into output: (Int) -> UnsafeMutablePointer<Float>, scratch: LinearScratch,
-        on compute: Compute
+        dropout: (Int) -> Dropout?, into output: (Int) -> UnsafeMutablePointer<Float>,
+        scratch: LinearScratch, on compute: Compute
     ) {
         LinearWeight.multiply(
             weights, x, count: count, using: scratch.activations, on: compute, into: output)
         for (i, linear) in linears.enumerated() {
             guard let delta = delta(i) else { continue }
             let y = output(i)
-            linear.add(delta, to: y, x, count: count, scratch: scratch, on: compute)
+            linear.add(delta, dropout(i), to: y, x, count: count, scratch: scratch, on: compute)
             if let c = delta.outputScale {
                 linear.scale(y, by: c, count: count, into: y, on: compute)
             }
@@ -245,6 +261,8 @@ package final class LinearScratch {
     fileprivate var gradient = Buffer<Float>(0)
     // Z, then dZ [tokens, out]
     fileprivate var product = Buffer<Float>(0)
+    // The input under dropout [tokens, in]; none without.
+    fileprivate var masked = Buffer<Float>(0)
 
     /// Creates scratch for batches of up to `tokens` rows.
     package init(tokens: Int, on compute: Compute) {
@@ -253,12 +271,22 @@ package final class LinearScratch {
     }
 
     /// Bytes for terms of so many outputs at most, less the inputs in integers.
-    package static func memory(tokens: Int, rank: Int, outputs: Int) -> Int {
+    ///
+    /// - inputs: the widest input, where some of it is dropped; 0 without dropout.
+    /// - scaledOutputs: the widest output that is multiplied; 0 where none is.
+    package static func memory(
+        tokens: Int, rank: Int, outputs: Int, inputs: Int = 0, scaledOutputs: Int = 0
+    ) -> Int {
         2 * Buffer<Float>.memory(tokens * rank) + Buffer<Float>.memory(rank * outputs)
+            + (inputs > 0 ? Buffer<Float>.memory(tokens * inputs) : 0)
+            + (scaledOutputs > 0 ? Buffer<Float>.memory(tokens * scaledOutputs) : 0)
     }
 
-    /// Makes room for the term `delta`; allocates only when a larger one than before comes.
-    package func reserve(_ delta: LowRankDelta) {
+    /// Makes room for the term `delta`, and its input where it `drops` some; allocates only when a larger
+    /// one than before comes.
+    package func reserve(_ delta: LowRankDelta, drops: Bool = false) {
+        let masks = drops ? tokens * (delta.a.count / delta.rank) : 0
+        if masks > masked.count { masked = Buffer(uninitialized: masks) }
         if delta.b.count > gradient.count { gradient = Buffer(delta.b.count) }
         if let c = delta.outputScale, tokens * c.count > product.count {
             product = Buffer(uninitialized: tokens * c.count)

@@ -38,11 +38,8 @@ import Testing
         let held = try #require(set.validation)
         #expect(held.count == 6 && set.rows.count == 23)
         let (training, validation) = (try set.rows.all(), try held.all())
-        #expect(
-            (training + validation).map { $0.inputIDs[0] }.sorted()
-                == (97...122).flatMap {
-                    [Int32]($0 == 97 ? [97, 97, 97] : $0 == 98 ? [98, 98] : [$0])
-                })
+        let expected: [Int32] = [97, 97, 97, 98, 98] + Array(99...122)
+        #expect((training + validation).map { $0.inputIDs[0] }.sorted() == expected)
         #expect(set.report.duplicates == training.count { validation.contains($0) })
         #expect(set.report.validation?.rows == 6 && set.report.training.rows == 23)
         #expect(set.report.lines.count == 2 && set.report.lines[1].contains("seed 4"))
@@ -50,9 +47,8 @@ import Testing
         for index in 0..<23 {
             let line = try #require(set.rows.name(of: index).split(separator: " ").last)
             let number = try #require(Int(line))
-            #expect(
-                training[index].inputIDs[0]
-                    == Int32((Self.letters + ["a", "a", "b"])[number - 1].utf8.first ?? 0))
+            let letter = (Self.letters + ["a", "a", "b"])[number - 1].utf8.first ?? 0
+            #expect(training[index].inputIDs[0] == Int32(letter))
         }
     }
 
