@@ -36,6 +36,14 @@ public final class RowNorms: Sendable {
         }
     }
 
+    /// Bytes once the layers of these shapes have been asked for, less inputs in integers.
+    static func memory(_ shapes: [TrainableAdapter.Shape], rank: Int) -> Int {
+        let widest = shapes.map(\.outputSize).max() ?? 0
+        return shapes.reduce(0) { $0 + Buffer<Double>.memory($1.outputSize) }
+            + Buffer<Float>.memory(widest * rank) + Buffer<Double>.memory(rank * rank)
+            + Buffer<Double>.memory(quant_factor_scratch(rank))
+    }
+
     /// The norms over `model`.
     public convenience init(_ model: LlamaModel, on compute: Compute) {
         self.init(on: compute) { model.weight(at: $0) }

@@ -71,4 +71,9 @@ public struct AdaLoRA: Method {
             adapter, options: options,
             budget: Budget(self.options, rank: adapter.rank, totalSteps: totalSteps), seed: seed)
     }
+
+    /// P, E, and what is remembered of P, E and Q.
+    public func optimizerMemory(for shapes: [TrainableAdapter.Shape], rank: Int) -> Int {
+        AdaLoRAOptimizer.memory(shapes, rank: rank)
+    }
 }

@@ -116,6 +116,20 @@ public final class AdaLoRAOptimizer: Optimizer, @unchecked Sendable {
         }
     }
 
+    /// Bytes of what is kept of layers of these shapes.
+    static func memory(_ shapes: [TrainableAdapter.Shape], rank: Int) -> Int {
+        func part(_ count: Int) -> Int {
+            AdamW.memory(parameterCounts: [count]) + 2 * Buffer<Float>.memory(count)
+        }
+        // E with its gradient, and which triplets are on.
+        let values = 3 * Buffer<Float>.memory(rank)
+        return shapes.reduce(0) { sum, shape in
+            let p = shape.outputSize * rank
+            return sum + values + Buffer<Float>.memory(p) + part(p) + part(rank)
+                + part(rank * shape.inputSize)
+        }
+    }
+
     /// P and E, what is remembered of P, E and Q, and which triplets are on.
     public var state: [StateTensor] {
         layers.flatMap { layer in

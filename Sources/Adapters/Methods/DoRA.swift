@@ -12,6 +12,9 @@ public struct DoRA: Method {
     /// The method; it has no settings.
     public init() {}
 
+    /// m is trained.
+    public var trainsMagnitudes: Bool { true }
+
     /// Brings every layer's norms, and with them what its outputs are multiplied by, up to date.
     public func prepare(_ adapter: TrainableAdapter) { adapter.refreshOutputScales() }
 

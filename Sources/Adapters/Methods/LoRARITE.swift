@@ -14,4 +14,9 @@ public struct LoRARITE: Method {
     )
         -> any Optimizer
     { LoRARITEOptimizer(adapter, options: options) }
+
+    /// m, U, V and ρ of every factor.
+    public func optimizerMemory(for shapes: [TrainableAdapter.Shape], rank: Int) -> Int {
+        LoRARITEOptimizer.memory(shapes, rank: rank)
+    }
 }

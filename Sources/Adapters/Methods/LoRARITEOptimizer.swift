@@ -76,6 +76,16 @@ public final class LoRARITEOptimizer: Optimizer, @unchecked Sendable {
         }
     }
 
+    /// Bytes of what is remembered of layers of these shapes.
+    static func memory(_ shapes: [TrainableAdapter.Shape], rank: Int) -> Int {
+        let square = Buffer<Double>.memory(rank * rank) + Buffer<Double>.memory(1)
+        return shapes.reduce(0) { sum, shape in
+            [shape.inputSize, shape.outputSize].reduce(sum) {
+                $0 + 2 * Buffer<Float>.memory($1 * rank) + square
+            }
+        }
+    }
+
     /// Of every factor m, U, V and ρ.
     public var state: [StateTensor] {
         zip(names.joined(), memories.joined()).flatMap { parameter, memory in

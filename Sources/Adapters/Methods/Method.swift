@@ -9,6 +9,8 @@ public protocol Method: Sendable {
     var learningRateRatio: Double { get }
     /// Whether A is trained; if not it has no gradient.
     var learnsA: Bool { get }
+    /// Whether the lengths of the rows of W + s B A are trained too, for which a start needs the base's.
+    var trainsMagnitudes: Bool { get }
     /// What steps the parameters of `adapter`.
     func makeOptimizer(
         for adapter: TrainableAdapter, options: AdamW.Options
@@ -53,6 +55,8 @@ extension Method {
     public var learningRateRatio: Double { 1 }
     /// Both factors are trained.
     public var learnsA: Bool { true }
+    /// The factors alone are trained.
+    public var trainsMagnitudes: Bool { false }
     /// AdamW.
     public func makeOptimizer(
         for adapter: TrainableAdapter, options: AdamW.Options
@@ -65,7 +69,10 @@ extension Method {
     public func finishGradients(of adapter: TrainableAdapter) {}
     /// AdamW's.
     public func optimizerMemory(for shapes: [TrainableAdapter.Shape], rank: Int) -> Int {
-        AdamW.memory(shapes, rank: rank)
+        AdamW.memory(
+            parameterCounts: shapes.flatMap {
+                TrainableAdapter.parameterCounts($0, rank: rank, method: self)
+            })
     }
     /// None.
     public func scratchMemory(rank: Int, threads: Int) -> Int { 0 }

@@ -47,7 +47,9 @@ public enum MethodName: String, CaseIterable, Sendable, Codable {
     }
 
     /// Whether the adapter has magnitudes, for which a start needs the base's norms.
-    public var trainsMagnitudes: Bool { self == .dora }
+    public var trainsMagnitudes: Bool {
+        method(MethodSettings(totalSteps: 1)).trainsMagnitudes
+    }
 
     /// Whether it goes on from whatever B it is given; AdaLoRA makes B of singular values that begin at
     /// zero.

@@ -84,10 +84,11 @@ public final class AdamW: Optimizer, @unchecked Sendable {
         }
     }
 
-    /// Bytes of the moments of layers of these shapes.
-    static func memory(_ shapes: [TrainableAdapter.Shape], rank: Int) -> Int {
-        2 * TrainableAdapter.memory(shapes, rank: rank)
-            + 2 * shapes.count * Buffer<Double>.memory(1)
+    /// Bytes of the moments of parameters of so many elements each.
+    static func memory(parameterCounts: [Int]) -> Int {
+        parameterCounts.reduce(0) {
+            $0 + 2 * Buffer<Float>.memory($1) + Buffer<Double>.memory(1)
+        }
     }
 
     /// Both moments of every parameter, under torch's names, and their pending scale.

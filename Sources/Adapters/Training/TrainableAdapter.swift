@@ -246,14 +246,6 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
         }
     }
 
-    /// Bytes of the factors of layers of these shapes; their gradients take as much.
-    package static func memory(_ shapes: [Shape], rank: Int) -> Int {
-        shapes.reduce(0) {
-            $0 + Buffer<Float>.memory(rank * $1.inputSize)
-                + Buffer<Float>.memory($1.outputSize * rank)
-        }
-    }
-
     /// How many numbers are trained.
     public var parameterCount: Int {
         parameters.reduce(0) { $0 + $1.values.count }

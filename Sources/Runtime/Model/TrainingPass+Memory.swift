@@ -19,11 +19,16 @@ extension TrainingPass {
         public var precision: Precision
         /// Threads.
         public var threads: Int
+        /// Whether low-rank terms see their inputs with dropout.
+        public var dropsInputs: Bool
+        /// Whether outputs of adapted layers are multiplied by scales.
+        public var scalesOutputs: Bool
 
         /// Describes a pass.
         public init(
             tokens: Int, longestRow: Int, rank: Int, modules: [LinearModule],
-            recomputesBlocks: Bool, lossChunk: Int? = nil, precision: Precision, threads: Int
+            recomputesBlocks: Bool, lossChunk: Int? = nil, precision: Precision, threads: Int,
+            dropsInputs: Bool = false, scalesOutputs: Bool = false
         ) {
             self.tokens = tokens
             self.longestRow = longestRow
@@ -33,6 +38,8 @@ extension TrainingPass {
             self.lossChunk = lossChunk
             self.precision = precision
             self.threads = threads
+            self.dropsInputs = dropsInputs
+            self.scalesOutputs = scalesOutputs
         }
     }
 
@@ -56,7 +63,8 @@ extension TrainingPass {
     ) -> Memory {
         let (configuration, tokens) = (model.configuration, dimensions.tokens)
         let width = Buffer<Float>.memory(tokens * configuration.hiddenSize)
-        let outputs = dimensions.modules.map { $0.shape(in: configuration).outputs }.max() ?? 0
+        let shapes = dimensions.modules.map { $0.shape(in: configuration) }
+        let (outputs, inputs) = (shapes.map(\.outputs).max() ?? 0, shapes.map(\.inputs).max() ?? 0)
         return Memory(
             activations: (configuration.layerCount + 2) * width
                 + ActivationStore.memory(
@@ -73,7 +81,9 @@ extension TrainingPass {
                 + CachedAttention.memory(configuration, threads: dimensions.threads)
                 + RotaryEmbedding.memory(configuration, positions: tokens),
             lowRank: LinearScratch.memory(
-                tokens: tokens, rank: dimensions.rank, outputs: outputs),
+                tokens: tokens, rank: dimensions.rank, outputs: outputs,
+                inputs: dimensions.dropsInputs ? inputs : 0,
+                scaledOutputs: dimensions.scalesOutputs ? outputs : 0),
             scratch: ForwardScratch.memory(configuration, tokens: tokens)
                 + BackwardScratch.memory(configuration, tokens: tokens)
                 + Activations.memory(count: tokens, columns: model.widestTiled)

@@ -41,7 +41,8 @@ private struct Dense: LinearOperator {
         let right = Matrix(5, columns, found.right)
         #expect((left * left.transposed).relativeError(to: .identity(5)) < 1e-5)
         #expect((right * right.transposed).relativeError(to: .identity(5)) < 1e-5)
-        let best = matrix(rows, columns, values: Array(values.prefix(5)))
+        let best = matrix(
+            rows, columns, values: values.enumerated().map { $0 < 5 ? $1 : 0 })
         #expect(
             (left.transposed * .diagonal(found.values) * right).relativeError(to: best) < 1e-4)
     }

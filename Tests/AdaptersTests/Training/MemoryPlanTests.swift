@@ -31,16 +31,26 @@ import Testing
     @Test(arguments: [1, 16, 700])
     func `factors, gradients and moments take what the formulas say`(rank: Int) {
         let shapes = TrainableAdapter.Shape.shapes(of: [.query, .down], in: smallModel)
-        let adapter = AllocationMeter.measure {
-            TrainableAdapter(shapes: shapes, rank: rank, scale: 1, seed: 0)
-        }
-        #expect(adapter.bytes == 2 * TrainableAdapter.memory(shapes, rank: rank))
         for name in MethodName.allCases {
             let method = name.method(MethodSettings(totalSteps: 10))
+            let norms =
+                method.trainsMagnitudes ? RowNorms(on: Compute(threads: 1), weight: { _ in nil }) : nil
+            let adapter = AllocationMeter.measure {
+                TrainableAdapter(
+                    shapes: shapes, rank: rank, scale: 1, norms: norms, learnsA: method.learnsA)
+            }
+            let memory = TrainableAdapter.memory(shapes, rank: rank, method: method)
+            #expect(adapter.bytes == memory.factors + memory.gradients, "\(name)")
+            let difference = AllocationMeter.measure { adapter.result.subtractStart() }
+            let whole = TrainableAdapter.memory(
+                shapes, rank: rank, method: method, subtractsStart: true)
+            #expect(
+                adapter.bytes + difference.bytes == whole.factors + whole.gradients, "\(name)")
             let optimizer = AllocationMeter.measure {
                 method.makeOptimizer(for: adapter.result, options: AdamW.Options())
             }
-            #expect(optimizer.bytes == method.optimizerMemory(for: shapes, rank: rank))
+            #expect(
+                optimizer.bytes == method.optimizerMemory(for: shapes, rank: rank), "\(name)")
         }
     }
 

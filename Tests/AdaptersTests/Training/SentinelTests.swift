@@ -16,7 +16,7 @@ private struct BrokenModel: LossAndGradients {
         _ rows: [TrainingRow], adapter: any TrainableLowRankDeltas, lossScale: Float
     ) throws -> (loss: Double, targets: Int) {
         var result = try model.accumulate(rows, adapter: adapter, lossScale: lossScale)
-        guard rows.contains(row) else { return result }
+        guard rows.contains(where: { $0.inputIDs == row.inputIDs }) else { return result }
         switch fault {
         case .loss: result.loss = .nan
         case .gradient(let path, let ofB):
@@ -31,7 +31,7 @@ private struct BrokenModel: LossAndGradients {
         _ rows: [TrainingRow], adapter: any LowRankDeltas
     ) throws -> (loss: Double, targets: Int) {
         var result = try model.evaluate(rows, adapter: adapter)
-        if rows.contains(row) { result.loss = .nan }
+        if rows.contains(where: { $0.inputIDs == row.inputIDs }) { result.loss = .nan }
         return result
     }
 }

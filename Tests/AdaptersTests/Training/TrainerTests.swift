@@ -58,7 +58,9 @@ import Testing
         }
         #expect(steps.count == losses.count)
         let factors = try #require(reference["factors"]?.array)
-        let ours = adapter.modules.flatMap { $0.parameters.map(\.values) }
+        let ours = adapter.modules.flatMap {
+            [$0.delta.a, $0.delta.b] + ($0.magnitude.map { [$0.values] } ?? [])
+        }
         #expect(ours.count == factors.count)
         for (mine, theirs) in zip(ours, factors) {
             let expected = Matrix(mine.count, 1, (theirs.array ?? []).compactMap(\.double))

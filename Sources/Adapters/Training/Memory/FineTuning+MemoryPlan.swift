@@ -14,25 +14,31 @@ extension FineTuning {
             of: options.targetModules, in: configuration)
         let training = options.training
         let method = training.method.method(MethodSettings(totalSteps: 1))
+        let subtractsStart = options.initialization == .pissa
+        let adapter = TrainableAdapter.memory(
+            shapes, rank: options.rank, method: method, subtractsStart: subtractsStart)
         let pass = TrainingPass.memory(
             base.model,
             TrainingPass.Dimensions(
                 tokens: training.batchSize * data.tokensPerSlot, longestRow: data.longestRow,
-                rank: options.rank, modules: options.targetModules,
+                rank: subtractsStart ? 2 * options.rank : options.rank,
+                modules: options.targetModules,
                 recomputesBlocks: options.recomputesBlocks, lossChunk: options.lossChunk,
-                precision: base.precision, threads: base.threads))
-        let factors = TrainableAdapter.memory(shapes, rank: options.rank)
+                precision: base.precision, threads: base.threads,
+                dropsInputs: training.regularization.dropout > 0,
+                scalesOutputs: method.trainsMagnitudes))
         return MemoryPlan(
             [
                 .weights: base.model.weights,
                 .embedding: base.model.embeddingMemory(of: data.tokens),
-                .factors: factors, .gradients: factors,
+                .factors: adapter.factors, .gradients: adapter.gradients,
                 .moments: method.optimizerMemory(for: shapes, rank: options.rank),
                 .activations: pass.activations, .logits: pass.logits, .attention: pass.attention,
                 .lowRank: pass.lowRank
-                    + method.scratchMemory(rank: options.rank, threads: base.threads),
+                    + method.scratchMemory(rank: options.rank, threads: base.threads)
+                    + (method.trainsMagnitudes ? RowNorms.memory(shapes, rank: options.rank) : 0),
                 .scratch: pass.scratch,
-                .packing: AdapterBundle.packingMemory(factors: factors),
+                .packing: AdapterBundle.packingMemory(factors: adapter.factors),
                 .data: data.memory,
                 .tokenizer: Tokenizer.memory(fileBytes: base.tokenizerFileBytes),
                 .program: MemoryPlan.program,
