@@ -163,7 +163,8 @@ import Testing
             try run.writeRows(40, to: data)
             let arguments = run.arguments(
                 "first", "--data", data, "--steps", "6", "--schedule", "wsd", "--no-shuffle",
-                "--alpha", "5", "--save-every", "5")
+                "--alpha", "5", "--save-every", "5", "--tensorboard", run.path("events"),
+                "--init", "gaussian")
             _ = try finish(arguments)
             let left = run.path("first/run.yaml")
             let kept = try lines(run.contents("first/run.yaml"))

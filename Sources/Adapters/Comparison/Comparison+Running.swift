@@ -75,7 +75,8 @@ extension Comparison {
         _ output: String, replace: Bool, for model: LanguageModel, data: TrainingData
     ) throws -> RunIdentity {
         let base = FineTuning(options: options.fineTuning)
-        let identity = try base
+        let identity =
+            try base
             .identity(model, data: data, initialAdapter: base.initialAdapter(over: model))
             .without(["--method", "--learning-rate", "--seed"])
         let place = "\(output)/comparison.json"

@@ -39,6 +39,7 @@ public struct LoftQ: Sendable {
     ///   - base: the folder that was quantized from it.
     ///   - compute: the threads.
     ///   - progress: told the layers done, of how many.
+    /// - Returns: how much of the error it takes back.
     /// - Throws: what reading throws; `.invalidArgument` for a rank that a layer does not have.
     @discardableResult
     public func write(

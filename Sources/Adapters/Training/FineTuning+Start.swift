@@ -8,7 +8,8 @@ extension FineTuning {
             let folder = model.checkpoint.path + "/" + LoftQ.folderName
             guard Adapters.isAdapter(folder) else {
                 throw LorikeetError(
-                    .notFound, folder, "--init loftq needs what quantization lost, which is not there",
+                    .notFound, folder,
+                    "--init loftq needs what quantization lost, which is not there",
                     advice: "Quantize the float checkpoint with --loftq-rank.")
             }
             path = folder
@@ -24,6 +25,8 @@ extension FineTuning {
     ///   - rows: what is trained on; EVA looks at it.
     ///   - initial: the adapter to start from, if there is one.
     ///   - note: told in a line what a start looked at.
+    /// - Returns: the factors.
+    /// - Throws: for a method and a start that do not go together, or a start that cannot be made.
     func start(
         over model: LanguageModel, rows: any TrainingRows, from initial: Adapter?,
         note: (String) -> Void

@@ -36,6 +36,7 @@ struct Sentinel {
     ///   - adapter: whose gradients these are; they are of no use when this throws.
     ///   - again: adds the gradients of one of the batch's rows by its place, and returns its loss; asked of
     ///     each when something is not finite.
+    /// - Throws: the error that names step, layer and row.
     func requireFinite(
         loss: Double, norm: Double, of adapter: TrainableAdapter, again: (Int) throws -> Double
     ) throws {

@@ -146,7 +146,8 @@ public struct Trainer {
             let sentinel = Sentinel(step: step + 1, rows: rows, batch: batch)
             try sentinel.requireTargets(sum.terms)
             try sentinel.requireFinite(loss: loss, norm: norm, of: adapter) { place in
-                let alone = try accumulate([batch[place]], of: step, from: place, adapter, model, terms)
+                let alone = try accumulate(
+                    [batch[place]], of: step, from: place, adapter, model, terms)
                 adapter.collectGradients()
                 return alone.loss
             }
@@ -210,6 +211,8 @@ public struct Trainer {
     ///   - adapter: whose gradients.
     ///   - model: the base.
     ///   - terms: the terms of the whole step.
+    /// - Returns: what these examples came to.
+    /// - Throws: what `model` throws, and where a row cannot be read.
     private func accumulate(
         _ indices: [Int], of step: Int, from place: Int, _ adapter: TrainableAdapter,
         _ model: some LossAndGradients, _ terms: Int

@@ -98,8 +98,9 @@ struct ConfigurationFile {
         return mapping.map { ($0.key, $0.value) }
     }
 
-    /// Refuses `*name` before YAML is read: a few lines of aliases to aliases stand for billions of
-    /// values. A star in a quoted text is taken for one too, which a list of flags can do without.
+    /// Refuses `*name` before YAML is read.
+    ///
+    /// A few lines of aliases to aliases stand for billions of values. A star in a quoted text is taken for one too, which a list of flags can do without.
     private static func refuseAliases(_ text: String, _ path: String) throws {
         // All that ends a line, and a comment with it, in YAML 1.1.
         let breaks: Set<Unicode.Scalar> = ["\n", "\r", "\u{85}", "\u{2028}", "\u{2029}"]

@@ -7,6 +7,8 @@ extension ParsableCommand {
     /// Left out are flags without a value, and those that concern one call and not what it does.
     ///
     /// - Parameter threads: how many the command computes on, which its result may depend on.
+    /// - Returns: the file's text.
+    /// - Throws: what asking the parser for its flags throws.
     func effectiveConfiguration(threads: Int) throws -> String {
         let name = Self._commandName
         let flags = try CommandFlags(of: [name])

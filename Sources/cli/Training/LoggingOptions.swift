@@ -7,12 +7,11 @@ struct LoggingOptions: ParsableArguments {
     var noReport = false
 
     @Option(
-        name: .customLong("tensorboard"),
         help: "A folder, this run's own, where TensorBoard reads its scalars while it goes on.")
-    var tensorBoard: String?
+    var tensorboard: String?
 
     func apply(to options: inout FineTuning.Options) {
         options.writesReport = !noReport
-        options.tensorBoard = tensorBoard
+        options.tensorBoard = tensorboard
     }
 }

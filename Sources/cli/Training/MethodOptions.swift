@@ -21,10 +21,8 @@ struct MethodOptions: ParsableArguments {
         help: "Layers to adapt, separated by commas; default: all seven linear layers of a block.")
     var targetModules = LinearModule.allCases.map(\.rawValue).joined(separator: ",")
 
-    @Option(
-        name: .customLong("init"),
-        help: "How factors begin: default, gaussian, orthogonal, pissa, loftq or eva.")
-    var initialization = Initialization.kaiming
+    @Option(help: "How factors begin: default, gaussian, orthogonal, pissa, loftq or eva.")
+    var `init` = Initialization.kaiming
 
     @Option(help: "Start from this PEFT folder or bundle instead of at random.")
     var initAdapter: String?
@@ -65,7 +63,7 @@ struct MethodOptions: ParsableArguments {
         guard alpha.map({ $0 > 0 && $0.isFinite }) ?? true else {
             throw ValidationError("--alpha: expected more than 0.")
         }
-        guard initAdapter == nil || initialization == .kaiming else {
+        guard initAdapter == nil || `init` == .kaiming else {
             throw ValidationError("Give --init or --init-adapter, not both.")
         }
         guard adaloraTargetRank.map({ (1...rank).contains($0) }) ?? true else {
@@ -78,7 +76,7 @@ struct MethodOptions: ParsableArguments {
         options.rank = rank
         options.alpha = alpha
         options.targetModules = try modules()
-        options.initialization = initialization
+        options.initialization = `init`
         options.initialAdapter = initAdapter
         if let method { options.training.method = method }
         options.training.refactoringWarmup = refloraWarmup

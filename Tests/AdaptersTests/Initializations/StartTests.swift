@@ -126,7 +126,7 @@ import Testing
             return TrainingRow(inputIDs: ids, labels: ids)
         }
         let tokens = try adapter.startFromInputs(
-                of: rows, seed: 0, model: model, compute: compute)
+            of: rows, seed: 0, model: model, compute: compute)
         #expect(tokens == 36)
         var inputs: [ModulePath: Matrix] = [:]
         let pass = TrainingPass(
@@ -160,7 +160,7 @@ import Testing
         let row = TrainingRow(inputIDs: [1, 2], labels: [1, 2])
         #expect(throws: LorikeetError.self) {
             try adapter.startFromInputs(
-                    of: [row], seed: 0, model: model, compute: compute)
+                of: [row], seed: 0, model: model, compute: compute)
         }
     }
 

@@ -34,7 +34,8 @@ import Testing
         for name in MethodName.allCases {
             let method = name.method(MethodSettings(totalSteps: 10))
             let norms =
-                method.trainsMagnitudes ? RowNorms(on: Compute(threads: 1), weight: { _ in nil }) : nil
+                method.trainsMagnitudes
+                ? RowNorms(on: Compute(threads: 1), weight: { _ in nil }) : nil
             let adapter = AllocationMeter.measure {
                 TrainableAdapter(
                     shapes: shapes, rank: rank, scale: 1, norms: norms, learnsA: method.learnsA)
@@ -197,7 +198,8 @@ import Testing
         }
         func gradient(batch: Int, recomputes: Bool, chunk: Int?) throws -> [Float] {
             let adapter = TrainableAdapter(
-                shapes: TrainableAdapter.Shape.shapes(of: LinearModule.allCases, in: model.configuration),
+                shapes: TrainableAdapter.Shape.shapes(
+                    of: LinearModule.allCases, in: model.configuration),
                 rank: 4, scale: 1, seed: 1)
             var random = SeededGenerator(seed: 2)
             for module in adapter.modules {

@@ -3,8 +3,10 @@
 /// First fit: a row goes into the first pack that has room for it. Once the rows are packed, packs take
 /// the place of rows: they are shuffled anew in each epoch, and a step takes them by their position.
 public struct RowPacks: Sendable {
-    /// Packs that are filled at a time. Beyond these the first is closed: looking through all that have
-    /// a little room left would take a time that grows with the square of the rows.
+    /// Packs that are filled at a time.
+    ///
+    /// Beyond these the first is closed: looking through all that have a little room left would take a time
+    /// that grows with the square of the rows.
     private static let openCount = 32
 
     // Pack p holds rows[starts[p]..<starts[p + 1]].

@@ -52,7 +52,8 @@ public struct TrainingData: Sendable {
     ///   vocabulary, a chat that the template refuses; and for a file without rows or without targets.
     public init(
         jsonl path: String, tokenizer: Tokenizer, chatTemplate: ChatTemplate?,
-        prompt: PromptStyle? = nil, maximumLength: Int, pool: ThreadPool? = nil, validation: Validation? = nil, seed: UInt64 = 0
+        prompt: PromptStyle? = nil, maximumLength: Int, pool: ThreadPool? = nil,
+        validation: Validation? = nil, seed: UInt64 = 0
     ) throws {
         let reader = TrainingRowReader(
             tokenizer: tokenizer, chatTemplate: chatTemplate, style: prompt)

@@ -24,6 +24,7 @@ extension TrainableAdapter {
     ///   - rank: r.
     ///   - method: what is trained.
     ///   - subtractsStart: whether the model sees a second half, the start.
+    /// - Returns: its bytes.
     package static func memory(
         _ shapes: [Shape], rank: Int, method: some Method, subtractsStart: Bool = false
     ) -> Memory {
