@@ -35,7 +35,7 @@ struct CommonOptions: ParsableArguments {
 struct PrecisionOptions: ParsableArguments {
     @Option(
         help: """
-            Arithmetic of the products with weights: int16 (the default, but for logits), fp32 (exact) or \
+            Arithmetic of the products with weights: int16 (the default, but for logits and evaluate), fp32 (exact) or \
             int8 (fastest).
             """)
     var precision: Precision?

@@ -1,6 +1,7 @@
 public import ArgumentParser
 import Foundation
 public import LorikeetAdapters
+import LorikeetQuant
 import LorikeetRuntime
 
 /// `lorikeet evaluate --model DIR [--adapter PATH] --task FILE.jsonl`.
@@ -64,7 +65,8 @@ struct Evaluate: ParsableCommand {
             try AtomicOutput.requireAbsent(predictions, unless: outputOptions.force)
         }
         Interrupt.listen()
-        let (model, adapter) = try model.load(common)
+        // Two answers that are nearly as likely are told apart as the reference tells them.
+        let (model, adapter) = try model.load(common, unlessGiven: .fp32)
         var options = Evaluation.Options()
         options.measure = by
         options.prompt = prompt

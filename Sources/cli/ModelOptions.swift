@@ -20,8 +20,10 @@ struct ModelOptions: ParsableArguments {
     }
 
     /// Maps the model and loads the adapters over it.
-    func load(_ common: CommonOptions) throws -> (LanguageModel, (any LowRankDeltas)?) {
-        let model = try LanguageModel(path: model, compute: compute(common))
+    func load(
+        _ common: CommonOptions, unlessGiven usual: Precision = .int16
+    ) throws -> (LanguageModel, (any LowRankDeltas)?) {
+        let model = try LanguageModel(path: model, compute: compute(common, unlessGiven: usual))
         let adapters = try adapter.map { path in
             let adapter = try Adapters.load(path, over: model)
             Terminal.note("\(path): \(adapter.line)")

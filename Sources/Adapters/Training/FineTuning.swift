@@ -134,7 +134,6 @@ public struct FineTuning: Sendable {
         }
         let earlierMetrics = try checkpoints?.restore(
             &state, totalSteps: trainer.totalSteps, note: note)
-        let longest = data.validation?.longestRow ?? 0
 
         let name = (output as NSString).lastPathComponent
         var report: Report?
@@ -154,8 +153,7 @@ public struct FineTuning: Sendable {
             let run = try trainer.run(
                 TrainingPass(
                     model: model.model, compute: model.compute,
-                    maximumTokens: max(
-                        trainer.order.maximumTokens, options.training.batchSize * longest),
+                    maximumTokens: preparation.passTokens,
                     recomputesBlocks: options.recomputesBlocks, lossChunk: options.lossChunk,
                     regularization: options.training.passRegularization),
                 from: state, compute: model.compute, metrics: metrics, checkpoints: checkpoints

@@ -33,7 +33,7 @@ struct Plan: ParsableCommand {
         let base = try MemoryPlan.Base(
             checkpoint, precision: precision.precision ?? .int16, threads: common.threadCount)
         let options = try options()
-        let data = try dataOptions.shape(for: checkpoint, options.training)
+        let data = try dataOptions.shape(for: checkpoint, options)
         let tuning = try FineTuning(options: options).fitted(base, data: data)
         let plan = tuning.memoryPlan(base, data: data)
         if common.json {

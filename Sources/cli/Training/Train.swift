@@ -109,7 +109,7 @@ struct Train: ParsableCommand {
         let base = try MemoryPlan.Base(
             checkpoint, precision: precision.precision ?? .int16, threads: common.threadCount)
         _ = try FineTuning(options: options).fitted(
-            base, data: dataOptions.shape(for: checkpoint, options.training))
+            base, data: dataOptions.shape(for: checkpoint, options))
     }
 
     private func preview(_ model: LanguageModel, _ options: FineTuning.Options) throws {

@@ -9,8 +9,9 @@ public struct BatchOrder: Sendable {
     public let totalSteps: Int
     /// Steps of an epoch; a fraction where its last step is not full.
     public let stepsPerEpoch: Double
-    /// The most tokens that go through the model together.
-    public let maximumTokens: Int
+    /// The most tokens that go through the model together; in a run of more rows than can be looked
+    /// through beforehand, as many as the longest rows together would have.
+    public private(set) var maximumTokens: Int
 
     /// The packs that the rows make, where they are packed; otherwise rows are ordered one by one.
     public let packs: RowPacks?
@@ -18,6 +19,9 @@ public struct BatchOrder: Sendable {
     private let unitsPerPass: Int
     private let unitsPerStep: Int
     private let lastUnit: Int
+
+    // Rows that are looked through for the largest pass: a few seconds.
+    private static let mostUnits = 4_000_000
 
     /// The order of a run over `rows`.
     ///
@@ -59,6 +63,14 @@ public struct BatchOrder: Sendable {
             totalSteps = (lastUnit + unitsPerStep - 1) / unitsPerStep
         }
         stepsPerEpoch = Double(count) / Double(unitsPerStep)
+        if packs == nil, lastUnit <= Self.mostUnits {
+            var order = self
+            maximumTokens = (0..<totalSteps).reduce(0) { largest, step in
+                order.passes(of: step).reduce(largest) { largest, pass in
+                    max(largest, pass.reduce(0) { $0 + rows.tokenCount(at: $1) })
+                }
+            }
+        }
     }
 
     /// The rows of a step, pass by pass.

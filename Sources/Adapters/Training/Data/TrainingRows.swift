@@ -28,6 +28,15 @@ extension TrainingRows {
     /// The row alone.
     public func example(at index: Int) throws -> [TrainingRow] { [try row(at: index)] }
 
+    /// The most tokens of `size` rows that follow each other, from a multiple of `size` on.
+    func largestBatch(of size: Int) -> Int {
+        stride(from: 0, to: count, by: size).reduce(0) { largest, start in
+            max(
+                largest,
+                (start..<Swift.min(start + size, count)).reduce(0) { $0 + tokenCount(at: $1) })
+        }
+    }
+
     /// The tokens of the longest row; 0 without rows.
     public var longestRow: Int { (0..<count).lazy.map { tokenCount(at: $0) }.max() ?? 0 }
 }

@@ -17,10 +17,17 @@ extension FineTuning {
         let subtractsStart = options.initialization == .pissa
         let adapter = TrainableAdapter.memory(
             shapes, rank: options.rank, method: method, subtractsStart: subtractsStart)
+        // A copy of what is trained, of the step with the lowest validation loss.
+        let keepsBest = options.validation != nil && training.validation.keepsBest
+        let best =
+            keepsBest
+            ? shapes.flatMap {
+                TrainableAdapter.parameterCounts($0, rank: options.rank, method: method)
+            }.reduce(0) { $0 + Buffer<Float>.memory($1) } : 0
         let pass = TrainingPass.memory(
             base.model,
             TrainingPass.Dimensions(
-                tokens: training.batchSize * data.tokensPerSlot, longestRow: data.longestRow,
+                tokens: data.passTokens(training), longestRow: data.longestRow,
                 rank: subtractsStart ? 2 * options.rank : options.rank,
                 modules: options.targetModules,
                 recomputesBlocks: options.recomputesBlocks, lossChunk: options.lossChunk,
@@ -31,7 +38,7 @@ extension FineTuning {
             [
                 .weights: base.model.weights,
                 .embedding: base.model.embeddingMemory(of: data.tokens),
-                .factors: adapter.factors, .gradients: adapter.gradients,
+                .factors: adapter.factors + best, .gradients: adapter.gradients,
                 .moments: method.optimizerMemory(for: shapes, rank: options.rank),
                 .activations: pass.activations, .logits: pass.logits, .attention: pass.attention,
                 .lowRank: pass.lowRank

@@ -38,29 +38,38 @@ extension MemoryPlan {
     public struct Data: Sendable {
         /// The longest row.
         public var longestRow: Int
-        /// Tokens of a pass for each row of the batch size: the longest row's, or the room that packed rows
-        /// have.
-        public var tokensPerSlot: Int
         /// The tokens that occur; nil for any.
         public var tokens: Set<Int32>?
         /// Bytes of the rows in memory.
         public var memory: Int
+        private let maximumLength: Int
+        private let rows: (any TrainingRows)?
+        private let validation: (any TrainingRows)?
 
         /// Rows of up to `maximumLength` tokens that are not known yet.
         public init(maximumLength: Int) {
             longestRow = maximumLength
-            tokensPerSlot = maximumLength
             tokens = nil
             memory = 0
+            self.maximumLength = maximumLength
+            (rows, validation) = (nil, nil)
         }
 
         /// The rows of `data`, cut at `maximumLength` tokens.
-        public init(_ data: TrainingData, options: TrainingOptions, maximumLength: Int) {
+        public init(_ data: TrainingData, maximumLength: Int) {
             longestRow = max(data.rows.longestRow, data.validation?.longestRow ?? 0)
-            tokensPerSlot =
-                options.batching == .packed ? max(longestRow, maximumLength) : longestRow
             memory = data.memory
             tokens = data.tokens
+            self.maximumLength = maximumLength
+            (rows, validation) = (data.rows, data.validation)
+        }
+
+        /// The most tokens that go through the model together in a run with `options`.
+        func passTokens(_ options: TrainingOptions) -> Int {
+            guard let rows else { return options.batchSize * longestRow }
+            let order = BatchOrder(rows, options: options, maximumLength: maximumLength)
+            return max(
+                order.maximumTokens, validation?.largestBatch(of: options.batchSize) ?? 0)
         }
     }
 }

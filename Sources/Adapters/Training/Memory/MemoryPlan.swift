@@ -15,7 +15,7 @@ public struct MemoryPlan: Sendable, Equatable {
         case weights
         /// The rows of the embedding that the data's tokens read, as they lie in the mapped file.
         case embedding
-        /// A and B.
+        /// A and B, magnitudes, and a copy of the best of them where there is validation.
         case factors
         /// dA and dB.
         case gradients
