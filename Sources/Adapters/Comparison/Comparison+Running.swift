@@ -75,9 +75,13 @@ extension Comparison {
         _ output: String, replace: Bool, for model: LanguageModel, data: TrainingData
     ) throws -> RunIdentity {
         let base = FineTuning(options: options.fineTuning)
+        var stated = AdapterBundle.Options()
+        try stated.state(model)
         let identity =
             try base
-            .identity(model, data: data, initialAdapter: base.initialAdapter(over: model))
+            .identity(
+                over: stated, model, data: data, initialAdapter: base.initialAdapter(over: model)
+            )
             .without(["--method", "--learning-rate", "--seed"])
         let place = "\(output)/comparison.json"
         let files = FileManager.default

@@ -4,12 +4,16 @@ import LorikeetRuntime
 extension FineTuning {
     /// Everything that the run's adapter follows from; what no flag says is named in words.
     ///
-    /// Reads the whole base.
+    /// - Parameters:
+    ///   - base: what a bundle states of the model.
+    ///   - model: the model.
+    ///   - data: the rows.
+    ///   - initialAdapter: the adapter that the run starts from, if there is one.
+    /// - Returns: strings by flag.
     func identity(
-        _ model: LanguageModel, data: TrainingData, initialAdapter: Adapter?
-    ) throws -> RunIdentity {
-        var base = AdapterBundle.Options()
-        try base.state(model)
+        over base: AdapterBundle.Options, _ model: LanguageModel, data: TrainingData,
+        initialAdapter: Adapter?
+    ) -> RunIdentity {
         let training = options.training
         let (steps, epochs) =
             switch training.length {

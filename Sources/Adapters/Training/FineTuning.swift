@@ -127,10 +127,14 @@ public struct FineTuning: Sendable {
         let (initial, adapter) = (preparation.initial, preparation.adapter)
         var memory = MemoryWatch(preparation.plan, limit: options.maximumMemory)
         var state = trainer.beginning(adapter)
+        // Reads the whole base, so it is done once.
+        var base = AdapterBundle.Options()
+        try base.state(model)
+        let identity = identity(over: base, model, data: data, initialAdapter: initial)
         let checkpoints = try options.checkpoints.map {
             try CheckpointFolder(
                 Self.checkpointFolder(of: output), options: $0,
-                identity: identity(model, data: data, initialAdapter: initial), replace: replace)
+                identity: identity, replace: replace)
         }
         let earlierMetrics = try checkpoints?.restore(
             &state, totalSteps: trainer.totalSteps, note: note)
@@ -177,7 +181,7 @@ public struct FineTuning: Sendable {
                 magnitudes: adapter.magnitudes)
             let bundle = "\(name).\(AdapterBundle.pathExtension)"
             let manifest = try AdapterBundle.pack(
-                folder, to: "\(folder)/\(bundle)", options: bundleOptions(name, model, run))
+                folder, to: "\(folder)/\(bundle)", options: bundleOptions(name, base, run))
             report = Report(
                 run: run,
                 adapter: "\(options.training.method.rawValue), rank \(options.rank), "
@@ -187,7 +191,6 @@ public struct FineTuning: Sendable {
                 data: preparation.report, predictedPeakMemoryBytes: memory.plan.peak,
                 peakMemoryBytes: memory.check(note))
             if options.writesReport {
-                let identity = try identity(model, data: data, initialAdapter: initial)
                 try report?.writePage(into: folder, name: name, configuration: identity)
             }
         }
@@ -217,12 +220,11 @@ public struct FineTuning: Sendable {
     }
 
     private func bundleOptions(
-        _ name: String, _ model: LanguageModel, _ run: Trainer.Summary
-    ) throws -> AdapterBundle.Options {
-        var options = AdapterBundle.Options()
+        _ name: String, _ base: AdapterBundle.Options, _ run: Trainer.Summary
+    ) -> AdapterBundle.Options {
+        var options = base
         options.name = name
         options.method = self.options.training.method.rawValue
-        try options.state(model)
         var training: JSON = [
             "steps": .int(run.steps), "tokens": .int(run.tokens),
             "first_loss": .double(run.firstLoss), "last_loss": .double(run.lastLoss),
