@@ -85,12 +85,13 @@ extension Comparison {
             .without(["--method", "--learning-rate", "--seed"])
         let place = "\(output)/comparison.json"
         let files = FileManager.default
-        if replace { try? files.removeItem(atPath: output) }
+        // A folder that is no comparison is not removed, whatever it is.
+        if replace, files.fileExists(atPath: place) { try? files.removeItem(atPath: output) }
         if files.fileExists(atPath: output) {
             guard let known = try? JSON(contentsOf: place) else {
                 throw LorikeetError(
                     .exists, output, "the output exists already, and is no comparison",
-                    advice: "Name another output, or pass --force to replace it.")
+                    advice: "Name another output.")
             }
             guard let other = RunIdentity(known) else {
                 throw LorikeetError(
