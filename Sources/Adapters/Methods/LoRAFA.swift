@@ -26,10 +26,7 @@ public struct LoRAFA: Method {
     )
         -> RefactoringReport?
     {
-        let algebras = FactorAlgebra.ofThreads(rank: adapter.rank, compute)
-        return adapter.refactorModules(compute) { thread, modules in
-            modules.map { precondition($0, algebras[thread]) }
-        }
+        adapter.refactorModules(compute, each: precondition)
     }
 
     private func precondition(

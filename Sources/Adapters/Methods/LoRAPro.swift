@@ -31,10 +31,7 @@ public struct LoRAPro: Method {
     )
         -> RefactoringReport?
     {
-        let algebras = FactorAlgebra.ofThreads(rank: adapter.rank, compute)
-        return adapter.refactorModules(compute) { thread, modules in
-            modules.map { adjust($0, algebras[thread]) }
-        }
+        adapter.refactorModules(compute, each: adjust)
     }
 
     private func adjust(

@@ -21,4 +21,16 @@ extension TrainableAdapter {
         }
         return outcomes.joined().reduce(into: RefactoringReport()) { $0.add($1) }
     }
+
+    /// Runs `body` for each layer, with what its thread needs to work on factors.
+    func refactorModules(
+        _ compute: Compute, each body: (Module, FactorAlgebra) -> RefactoringOutcome
+    )
+        -> RefactoringReport
+    {
+        let algebras = FactorAlgebra.ofThreads(rank: rank, compute)
+        return refactorModules(compute) { thread, modules in
+            modules.map { body($0, algebras[thread]) }
+        }
+    }
 }
