@@ -22,11 +22,14 @@ let package = Package(
         .library(name: "LorikeetQuant", targets: ["LorikeetQuant"]),
         .library(name: "LorikeetRuntime", targets: ["LorikeetRuntime"]),
         .library(name: "LorikeetAdapters", targets: ["LorikeetAdapters"]),
+        .library(name: "LorikeetServer", targets: ["LorikeetServer"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
         .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
     ],
     targets: [
@@ -52,10 +55,20 @@ let package = Package(
                 .product(name: "OrderedCollections", package: "swift-collections"),
             ],
             path: "Sources/Adapters", swiftSettings: swiftSettings),
+        .target(
+            name: "LorikeetServer",
+            dependencies: [
+                "LorikeetQuant", "LorikeetRuntime", "LorikeetAdapters",
+                .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdTLS", package: "hummingbird"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "OrderedCollections", package: "swift-collections"),
+            ],
+            path: "Sources/Server", swiftSettings: swiftSettings),
         .executableTarget(
             name: "lorikeet",
             dependencies: [
-                "LorikeetQuant", "LorikeetRuntime", "LorikeetAdapters",
+                "LorikeetQuant", "LorikeetRuntime", "LorikeetAdapters", "LorikeetServer",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Yams", package: "Yams"),
             ],
@@ -92,6 +105,14 @@ let package = Package(
             ],
             path: "Tests/AdaptersTests", resources: [.copy("Resources")],
             swiftSettings: swiftSettings),
+        .testTarget(
+            name: "ServerTests",
+            dependencies: [
+                "LorikeetQuant", "LorikeetRuntime", "LorikeetAdapters", "LorikeetServer",
+                "TestSupport",
+                .product(name: "HummingbirdTesting", package: "hummingbird"),
+            ],
+            path: "Tests/ServerTests", swiftSettings: swiftSettings),
         .testTarget(
             name: "CLITests",
             dependencies: [

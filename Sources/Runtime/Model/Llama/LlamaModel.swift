@@ -52,7 +52,7 @@ public final class LlamaModel: Sendable {
     }
 
     /// Throws unless every one of `tokens` is in the vocabulary.
-    func check(_ tokens: some Collection<Int32>) throws {
+    package func check(_ tokens: some Collection<Int32>) throws {
         for token in tokens where token < 0 || token >= configuration.vocabularySize {
             throw LorikeetError(
                 .invalidArgument, "token \(token)", "outside the model's vocabulary",

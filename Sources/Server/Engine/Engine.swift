@@ -1,0 +1,84 @@
+import Dispatch
+import Foundation
+public import LorikeetRuntime
+import Synchronization
+
+/// Generates the answers to many requests at once, in one batch that requests join and leave at every step.
+///
+/// A thread of its own runs the model; `submit` may be called from any other.
+///
+/// ```swift
+/// let engine = Engine(model)
+/// for await event in try engine.submit(EngineRequest(prompt: prompt)) {
+///     if case .token(_, let text) = event { print(text, terminator: "") }
+/// }
+/// ```
+public final class Engine: Sendable {
+    /// The model.
+    public let model: LanguageModel
+    /// How much it takes on.
+    public let options: EngineOptions
+    private let inbox: EngineInbox
+
+    /// Starts an engine that waits for requests.
+    public init(_ model: LanguageModel, options: EngineOptions = EngineOptions()) {
+        self.model = model
+        self.options = options
+        let inbox = EngineInbox()
+        self.inbox = inbox
+        let thread = Thread {
+            let loop = EngineLoop(model, options: options, inbox: inbox)
+            while loop.step() {}
+        }
+        thread.name = "engine"
+        // A pass of a large model keeps arrays of batches and spans, but no deep recursion.
+        thread.stackSize = 8 << 20
+        thread.start()
+    }
+
+    deinit { inbox.stop(cancelling: true) }
+
+    /// The longest sequence, prompt and answer.
+    public var contextLength: Int {
+        min(
+            options.contextLength ?? .max, model.model.configuration.maximumPositions)
+    }
+
+    /// Takes a request on.
+    ///
+    /// - Returns: what becomes of it; ending the iteration cancels the request, which leaves the batch before
+    ///   the next step.
+    /// - Throws: `LorikeetError` for an empty prompt, one that leaves no room for an answer, or a token outside
+    ///   the vocabulary; `EngineOverload` where as many requests wait as may, or the engine ends.
+    public func submit(_ request: EngineRequest) throws -> AsyncStream<EngineEvent> {
+        guard !request.prompt.isEmpty else {
+            throw LorikeetError(.invalidArgument, "prompt", "has no tokens")
+        }
+        guard request.prompt.count < contextLength else {
+            throw LorikeetError(
+                .invalidArgument, "prompt", "leaves no room for an answer",
+                expected: "fewer than \(contextLength) tokens", got: "\(request.prompt.count)",
+                advice: "Shorten the conversation.")
+        }
+        try model.model.check(request.prompt)
+        let (stream, continuation) = AsyncStream.makeStream(of: EngineEvent.self)
+        let submission = EngineSubmission(request, continuation)
+        continuation.onTermination = { [inbox] _ in
+            submission.cancel()
+            inbox.wake()
+        }
+        try inbox.add(submission, waitingLimit: options.waitingLimit)
+        return stream
+    }
+
+    /// What the engine does now.
+    public var statistics: EngineStatistics { inbox.statistics }
+
+    /// Takes no more requests; those that it has are finished, or given up at once.
+    public func stop(cancelling: Bool = false) { inbox.stop(cancelling: cancelling) }
+
+    /// Waits until the engine has ended, after `stop`.
+    public func waitUntilStopped() async {
+        await inbox.waitUntilEnded()
+    }
+}

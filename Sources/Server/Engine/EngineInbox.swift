@@ -1,0 +1,95 @@
+import Dispatch
+import Synchronization
+
+/// Where requests wait for the engine's thread, and what that thread tells of itself.
+final class EngineInbox: Sendable {
+    private struct State {
+        var incoming: [EngineSubmission] = []
+        var statistics = EngineStatistics()
+        // Requests and seconds of those that ended lately, for an estimate of the wait.
+        var secondsPerRequest = 0.0
+        var isStopping = false
+        var isCancelling = false
+        var hasEnded = false
+        var ending: [CheckedContinuation<Void, Never>] = []
+    }
+
+    private let state = Mutex(State())
+    private let signal = DispatchSemaphore(value: 0)
+
+    /// Adds a request.
+    ///
+    /// - Throws: `EngineOverload`.
+    func add(_ submission: EngineSubmission, waitingLimit: Int) throws {
+        try state.withLock { state in
+            guard !state.isStopping else {
+                throw EngineOverload(reason: .stopping, retryAfter: 5)
+            }
+            let waiting = state.incoming.count + state.statistics.waiting
+            guard waiting < waitingLimit else {
+                let seconds = Double(waiting) * state.secondsPerRequest
+                throw EngineOverload(
+                    reason: .full, retryAfter: max(1, Int(min(seconds, 60).rounded(.up))))
+            }
+            state.incoming.append(submission)
+        }
+        wake()
+    }
+
+    /// Makes the engine look.
+    func wake() { signal.signal() }
+
+    /// Waits until there may be something to do.
+    func sleep() { signal.wait() }
+
+    /// The requests that came since the last call, and whether the engine shall end.
+    func take() -> (incoming: [EngineSubmission], isStopping: Bool, isCancelling: Bool) {
+        state.withLock { state in
+            defer { state.incoming = [] }
+            return (state.incoming, state.isStopping, state.isCancelling)
+        }
+    }
+
+    /// No request is added any more.
+    func stop(cancelling: Bool) {
+        state.withLock {
+            $0.isStopping = true
+            $0.isCancelling = $0.isCancelling || cancelling
+        }
+        wake()
+    }
+
+    /// What the engine's thread has told.
+    var statistics: EngineStatistics { state.withLock { $0.statistics } }
+
+    /// Tells what the engine does.
+    ///
+    /// - secondsPerRequest: the time in which a request's place becomes free, as it is now.
+    func publish(_ statistics: EngineStatistics, secondsPerRequest: Double) {
+        state.withLock {
+            $0.statistics = statistics
+            $0.secondsPerRequest = secondsPerRequest
+        }
+    }
+
+    /// Tells that the engine's thread ends.
+    func end() {
+        let waiting = state.withLock { state in
+            state.hasEnded = true
+            defer { state.ending = [] }
+            return state.ending
+        }
+        for continuation in waiting { continuation.resume() }
+    }
+
+    /// Returns when the engine's thread has ended.
+    func waitUntilEnded() async {
+        await withCheckedContinuation { continuation in
+            let hasEnded = state.withLock { state in
+                if !state.hasEnded { state.ending.append(continuation) }
+                return state.hasEnded
+            }
+            if hasEnded { continuation.resume() }
+        }
+    }
+}

@@ -1,0 +1,34 @@
+public import LorikeetRuntime
+
+/// What an engine is asked to generate.
+public struct EngineRequest: Sendable {
+    /// The prompt's tokens; at least one.
+    public var prompt: [Int32]
+    /// The longest answer; nil goes on until the model ends it or its positions are used up.
+    public var maximumTokens: Int?
+    /// How tokens are chosen.
+    public var sampling = SamplingParameters()
+    /// Texts that end the answer and are not part of it.
+    public var stopStrings: [String] = []
+    /// Whether the answer goes on past an end token.
+    public var ignoresEndTokens = false
+    /// What answers beside the base; nil for the base alone.
+    public var adapter: EngineAdapter?
+
+    /// Greedy generation after `prompt`.
+    public init(prompt: [Int32]) { self.prompt = prompt }
+}
+
+/// An adapter as an engine uses it: the version that a request began with, whatever is loaded meanwhile.
+public struct EngineAdapter: Sendable {
+    /// What its keys and values belong to: equal for equal contents and scales, and for these alone.
+    public var key: String
+    /// The low-rank terms.
+    public var deltas: any LowRankDeltas
+
+    /// An adapter whose content `key` identifies.
+    public init(key: String, deltas: any LowRankDeltas) {
+        self.key = key
+        self.deltas = deltas
+    }
+}

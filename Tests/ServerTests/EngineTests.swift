@@ -1,0 +1,10 @@
+import LorikeetQuant
+import LorikeetRuntime
+import TestSupport
+import Testing
+
+import LorikeetServer
+
+struct EngineTests {
+    @Test func `an engine compiles`() {}
+}
