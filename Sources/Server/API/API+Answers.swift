@@ -1,5 +1,7 @@
+import Foundation
 import HTTPTypes
 import Hummingbird
+import Logging
 import LorikeetRuntime
 import NIOCore
 import Synchronization
@@ -28,7 +30,10 @@ extension API {
             work.requests, on: engine,
             limits: GenerationLimits(
                 time: options.requestTime, pause: work.streams ? options.pauseTime : nil),
-            holding: ticket, observe: observer(of: work.requests.count, adapter: work.adapter))
+            holding: ticket,
+            observe: observer(
+                of: work.requests.count, model: work.identity.model,
+                adapter: work.adapter?.name ?? "", context.logger))
         let token = connections.add(context.channel) { generations.cancel() }
         guard work.streams else {
             defer { connections.remove(token) }
@@ -109,12 +114,11 @@ extension API {
         try await writer.write(ByteBuffer(string: "data: [DONE]\n\n"))
     }
 
-    /// Counts what happens to answers.
+    /// Counts and logs what happens to answers.
     private func observer(
-        of count: Int, adapter: ServedAdapter?
+        of count: Int, model: String, adapter: String, _ logger: Logger
     ) -> @Sendable (Int, EngineEvent) -> Void {
         let start = ContinuousClock().now
-        let name = adapter?.name ?? ""
         let begun = FirstTokens(count)
         return { [metrics] index, event in
             switch event {
@@ -123,7 +127,16 @@ extension API {
                     metrics.beganAnswer(after: ContinuousClock().now - start)
                 }
             case .finished(let result):
-                metrics.finished(result, adapter: name, after: ContinuousClock().now - start)
+                let time = ContinuousClock().now - start
+                metrics.finished(result, adapter: adapter, after: time)
+                logger.info(
+                    "answer",
+                    metadata: [
+                        "model": .string(model), "reason": .string(result.reason),
+                        "prompt_tokens": .stringConvertible(result.promptTokens),
+                        "completion_tokens": .stringConvertible(result.completionTokens),
+                        "seconds": .string(String(format: "%.3f", time.seconds)),
+                    ])
             case .started, .failed: break
             }
         }

@@ -1,10 +1,10 @@
 import Foundation
-import Hummingbird
+public import Hummingbird
 import HummingbirdCore
 import HummingbirdTLS
 public import Logging
 import LorikeetRuntime
-import NIOCore
+public import NIOCore
 import NIOSSL
 import ServiceLifecycle
 import UnixSignals
@@ -94,12 +94,13 @@ public final class APIServer: Sendable {
         return logger
     }
 
-    /// The server as a Hummingbird application.
+    /// The server as a Hummingbird application, for who runs it with services of its own or tests it.
     ///
-    /// - onRunning: gets the channel that listens.
-    func application(
+    /// - Parameter onRunning: gets the channel that listens.
+    /// - Throws: `LorikeetError` for a certificate that cannot be read.
+    public func application(
         onRunning: @escaping @Sendable (any Channel) async -> Void = { _ in }
-    ) throws -> Application<RouterResponder<APIContext>> {
+    ) throws -> some ApplicationProtocol {
         let idle = TimeAmount(options.idleTime)
         let connections = api.connections
         let http = HTTPServerBuilder.http1(

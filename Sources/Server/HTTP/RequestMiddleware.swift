@@ -18,6 +18,8 @@ struct RequestMiddleware: RouterMiddleware {
         let start = ContinuousClock().now
         var context = context
         context.requestID = Self.name(of: request)
+        // In place of the framework's own.
+        context.logger[metadataKey: "hb.request.id"] = nil
         context.logger[metadataKey: "request_id"] = .string(context.requestID)
         var response: Response
         do {
