@@ -20,7 +20,7 @@ final class API: Sendable {
     let baseDigest: String
     /// When the server started, in seconds since 1970.
     let started = Int(Date().timeIntervalSince1970)
-    /// Where prompts are written and tokenized: long ones would keep other requests from a thread.
+    /// Where prompts are written and tokenized.
     private let preparation = DispatchQueue(label: "preparation")
 
     /// The most engine requests that one HTTP request may stand for.
@@ -65,7 +65,9 @@ final class API: Sendable {
             guard let first = try await group.next() else { throw CancellationError() }
             return first
         }
-        return try buffer.withUnsafeReadableBytes { try RequestFields(parsing: $0) }
+        // Long ones would keep other requests from a thread.
+        guard buffer.readableBytes > 1 << 16 else { return try RequestFields(parsing: buffer) }
+        return try await prepare { try RequestFields(parsing: buffer) }
     }
 
     /// Does what needs the processor for long, away from the threads that answer.
@@ -143,6 +145,12 @@ final class API: Sendable {
         } catch let error as LorikeetError {
             throw APIError.invalid(parameter, error.description)
         }
+    }
+}
+
+extension RequestFields {
+    fileprivate init(parsing buffer: ByteBuffer) throws {
+        self = try buffer.withUnsafeReadableBytes { try RequestFields(parsing: $0) }
     }
 }
 

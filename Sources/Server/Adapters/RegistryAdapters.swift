@@ -91,7 +91,8 @@ public final class RegistryAdapters: ServedAdapters {
     /// - Throws: `.invalidArgument` for a name that could be taken for a path, a pin, or several words.
     private static func check(_ name: String) throws {
         let isPlain = name.utf8.allSatisfy {
-            UInt8(ascii: "a")...UInt8(ascii: "z") ~= $0 || UInt8(ascii: "A")...UInt8(ascii: "Z") ~= $0
+            UInt8(ascii: "a")...UInt8(ascii: "z") ~= $0
+                || UInt8(ascii: "A")...UInt8(ascii: "Z") ~= $0
                 || UInt8(ascii: "0")...UInt8(ascii: "9") ~= $0 || "._-:".utf8.contains($0)
         }
         guard isPlain, (1...128).contains(name.utf8.count), !name.hasPrefix(".") else {
@@ -127,8 +128,10 @@ public final class RegistryAdapters: ServedAdapters {
     }
 
     private static func resolved(_ path: String) -> String {
-        URL(filePath: path).resolvingSymlinksInPath().standardizedFileURL.path(percentEncoded: false)
-            .trimmingSuffix("/")
+        URL(filePath: path).resolvingSymlinksInPath().standardizedFileURL.path(
+            percentEncoded: false
+        )
+        .trimmingSuffix("/")
     }
 }
 

@@ -44,7 +44,8 @@ struct Serve: ParsableCommand {
 
     func run() throws {
         var options = ServerOptions()
-        options.modelName = modelName ?? Adapters.name(of: URL(filePath: model).standardizedFileURL.path)
+        options.modelName =
+            modelName ?? Adapters.name(of: URL(filePath: model).standardizedFileURL.path)
         options.version = Lorikeet.configuration.version
         try listening.apply(to: &options)
         limits.apply(to: &options)
@@ -55,7 +56,8 @@ struct Serve: ParsableCommand {
             AdapterRegistry(model), over: model.model.configuration, roots: adapterRoot)
         for word in adapter {
             let parts = word.split(separator: "=", maxSplits: 1).map(String.init)
-            let (name, path) = parts.count == 2 ? (parts[0], parts[1]) : (Adapters.name(of: word), word)
+            let (name, path) =
+                parts.count == 2 ? (parts[0], parts[1]) : (Adapters.name(of: word), word)
             Terminal.note("\(name): \(try adapters.add(name: name, path: path).digest)")
         }
         let logger = listening.logger

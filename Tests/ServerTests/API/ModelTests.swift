@@ -87,7 +87,8 @@ struct ModelTests {
         let server = try TestServer(adapters: ["one", "two"])
         let folder = server.folder + "/adapters"
         try await server.withClient { client in
-            func load(_ name: String, _ path: String, _ more: JSON = [:]) async throws -> TestAnswer {
+            func load(_ name: String, _ path: String, _ more: JSON = [:]) async throws -> TestAnswer
+            {
                 var body: JSON = ["lora_name": .string(name), "lora_path": .string(path)]
                 for (key, value) in more.object ?? [:] { body[key] = value }
                 return try await client.post("/v1/load_lora_adapter", body)
@@ -143,7 +144,8 @@ struct ModelTests {
                 let answer = try await load("two", .string(path))
                 #expect([400, 403].contains(answer.status), "\(path): \(answer.text)")
             }
-            for name in ["../x", "a/b", ".", "a b", "a@b", "é", String(repeating: "a", count: 200)] {
+            for name in ["../x", "a/b", ".", "a b", "a@b", "é", String(repeating: "a", count: 200)]
+            {
                 try await load(.string(name), .string(folder + "/one")).expectError(422)
             }
             try await load("tiny", .string(folder + "/one")).expectError(

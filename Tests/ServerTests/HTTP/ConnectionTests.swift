@@ -87,7 +87,8 @@ struct ConnectionTests {
         try await withServer { server, _, port in
             let connection = try RawConnection(port: port)
             connection.send(
-                "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{\"me")
+                "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{\"me"
+            )
             connection.closeOutput()
             let answer = try #require(await connection.read())
             #expect(answer.hasPrefix("HTTP/1.1 400 "), "\(answer.prefix(200))")
@@ -114,7 +115,8 @@ struct ConnectionTests {
         } _: { _, _, port in
             let connection = try RawConnection(port: port)
             connection.send(
-                "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{\"me")
+                "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{\"me"
+            )
             let answer = try #require(await connection.read(until: "timeout"))
             #expect(answer.hasPrefix("HTTP/1.1 408 "), "\(answer.prefix(200))")
         }
@@ -128,6 +130,41 @@ struct ConnectionTests {
                 let answer = try #require(await connection.read(until: "{\"status\":\"ok\"}"))
                 #expect(answer.hasPrefix("HTTP/1.1 200 "))
             }
+        }
+    }
+
+    @Test func `a client that does not read is dropped`() async throws {
+        try await withServer {
+            $0.idleTime = .milliseconds(300)
+        } _: { server, _, port in
+            let connection = try RawConnection(port: port)
+            // Some 20 MB of events: more than sockets hold.
+            connection.send(Self.request(stream: true))
+            #expect(try await eventually { server.engine.statistics.generatedTokens > 0 })
+            #expect(try await eventually { server.engine.statistics.running == 0 })
+            try await Task.sleep(for: .milliseconds(600))
+            let answer = try #require(await connection.read())
+            #expect(answer.hasPrefix("HTTP/1.1 200 ") && !answer.contains("[DONE]"))
+        }
+    }
+
+    @Test func `connections past the limit wait until one ends`() async throws {
+        // One is the test client's own.
+        try await withServer {
+            $0.connectionLimit = 3
+        } _: { _, client, port in
+            #expect(try await client.get("/livez").status == 200)
+            let two = [try RawConnection(port: port), try RawConnection(port: port)]
+            for connection in two {
+                connection.send("GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+                #expect(await connection.read(until: "ok") != nil)
+            }
+            let waiting = try RawConnection(port: port, timeout: 1)
+            waiting.send("GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+            #expect(await waiting.read(until: "ok") == nil)
+            two[0].drop()
+            #expect(await waiting.read(until: "ok") != nil)
+            two[1].drop()
         }
     }
 }

@@ -56,7 +56,8 @@ final class RawConnection: Sendable {
     /// On a thread of its own: the server needs those that tests run on.
     func read(until text: String? = nil) async -> String? {
         await withCheckedContinuation { continuation in
-            Thread.detachNewThread { [self] in continuation.resume(returning: receive(until: text)) }
+            Thread.detachNewThread { [self] in continuation.resume(returning: receive(until: text))
+            }
         }
     }
 
@@ -65,7 +66,9 @@ final class RawConnection: Sendable {
         var buffer = [UInt8](repeating: 0, count: 4096)
         while true {
             let count = recv(descriptor, &buffer, buffer.count, 0)
-            if count < 0 { return errno == ECONNRESET ? String(decoding: bytes, as: UTF8.self) : nil }
+            if count < 0 {
+                return errno == ECONNRESET ? String(decoding: bytes, as: UTF8.self) : nil
+            }
             if count == 0 { return String(decoding: bytes, as: UTF8.self) }
             bytes += buffer[..<count]
             let all = String(decoding: bytes, as: UTF8.self)
