@@ -21,14 +21,15 @@ struct ServeTests {
         return Int(in_port_t(bigEndian: address.sin_port))
     }
 
-    private func body(_ url: String) -> String? {
-        URL(string: url).flatMap { try? Data(contentsOf: $0) }.map {
-            String(decoding: $0, as: UTF8.self)
-        }
+    /// What a server on `port` answers to a GET; nil while there is none.
+    private func get(_ path: String, port: Int) async -> String? {
+        guard let connection = try? RawConnection(port: port) else { return nil }
+        connection.send("GET \(path) HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        return await connection.read()
     }
 
-    @Test func `a server says where it is, answers, and ends on SIGTERM`() throws {
-        try Fixtures.withTemporaryFolder { folder in
+    @Test func `a server says where it is, answers, and ends on SIGTERM`() async throws {
+        try await Fixtures.withTemporaryFolder { folder in
             try TinyLanguageModel.write(to: folder + "/tiny")
             let port = try freePort()
             let server = try Program.start([
@@ -37,11 +38,12 @@ struct ServeTests {
             ])
             var health: String?
             for _ in 0..<200 where health == nil && server.isRunning {
-                health = body("http://127.0.0.1:\(port)/health")
-                if health == nil { usleep(50_000) }
+                health = await get("/health", port: port)
+                if health == nil { try await Task.sleep(for: .milliseconds(50)) }
             }
-            #expect(health == "{\"status\":\"ok\"}")
-            #expect(body("http://127.0.0.1:\(port)/v1/models")?.contains("\"id\":\"tiny\"") == true)
+            #expect(health?.contains("{\"status\":\"ok\"}") == true)
+            let models = await get("/v1/models", port: port)
+            #expect(models?.contains("\"id\":\"tiny\"") == true)
             server.send(SIGTERM)
             let outcome = server.outcome()
             #expect(outcome.status == 0, "\(outcome.errors)")

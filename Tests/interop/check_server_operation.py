@@ -104,6 +104,27 @@ def overload():
         assert post(ready["url"] + "/v1/completions", {"prompt": "One", "max_tokens": 2})
 
 
+def connection_limit():
+    """Connections past the limit wait until others end."""
+    request = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
+    with serve(options, "--max-connections", 8) as ready:
+        connections = [socket.create_connection(("127.0.0.1", ready["port"]), timeout=1) for _ in range(20)]
+        served = []
+        for connection in connections:
+            connection.sendall(request)
+            try:
+                served += [connection] if connection.recv(4096) else []
+            except TimeoutError:
+                break
+        # A read of the listening socket may take a few in at once.
+        assert 8 <= len(served) <= 12, len(served)
+        waiting = connections[len(served)]
+        for connection in served:
+            connection.close()
+        waiting.settimeout(10)
+        assert waiting.recv(4096).startswith(b"HTTP/1.1 200 ")
+
+
 def shutdown():
     """SIGTERM lets the running answer end and takes no other."""
     with serve(options) as ready:
@@ -131,5 +152,6 @@ with serve(options, "--adapter-root", pirate.parent) as ready:
     swaps(ready["url"], pirate.parent)
 tls()
 overload()
+connection_limit()
 shutdown()
-print("curl, swaps, TLS, overload, shutdown")
+print("curl, swaps, TLS, overload, connections, shutdown")

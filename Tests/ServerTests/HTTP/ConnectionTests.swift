@@ -2,6 +2,7 @@ import Foundation
 import HummingbirdTesting
 import LorikeetRuntime
 import LorikeetServer
+import TestSupport
 import Testing
 
 /// What happens on connections whose clients are broken, slow or gone.
@@ -145,26 +146,6 @@ struct ConnectionTests {
             try await Task.sleep(for: .milliseconds(600))
             let answer = try #require(await connection.read())
             #expect(answer.hasPrefix("HTTP/1.1 200 ") && !answer.contains("[DONE]"))
-        }
-    }
-
-    @Test func `connections past the limit wait until one ends`() async throws {
-        // One is the test client's own.
-        try await withServer {
-            $0.connectionLimit = 3
-        } _: { _, client, port in
-            #expect(try await client.get("/livez").status == 200)
-            let two = [try RawConnection(port: port), try RawConnection(port: port)]
-            for connection in two {
-                connection.send("GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
-                #expect(await connection.read(until: "ok") != nil)
-            }
-            let waiting = try RawConnection(port: port, timeout: 1)
-            waiting.send("GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
-            #expect(await waiting.read(until: "ok") == nil)
-            two[0].drop()
-            #expect(await waiting.read(until: "ok") != nil)
-            two[1].drop()
         }
     }
 }
