@@ -62,6 +62,7 @@ let package = Package(
                 .product(name: "Hummingbird", package: "hummingbird"),
                 .product(name: "HummingbirdTLS", package: "hummingbird"),
                 .product(name: "Logging", package: "swift-log"),
+                .product(name: "DequeModule", package: "swift-collections"),
                 .product(name: "OrderedCollections", package: "swift-collections"),
             ],
             path: "Sources/Server", swiftSettings: swiftSettings),
@@ -84,7 +85,7 @@ let package = Package(
             providers: [.apt(["libzstd-dev"])]),
         .target(
             name: "TestSupport",
-            dependencies: ["LorikeetQuant", "LorikeetRuntime"],
+            dependencies: ["LorikeetQuant", "QuantKernels", "LorikeetRuntime"],
             path: "Tests/TestSupport", swiftSettings: swiftSettings),
         .testTarget(
             name: "QuantTests", dependencies: ["LorikeetQuant", "QuantKernels", "TestSupport"],

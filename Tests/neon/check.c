@@ -278,21 +278,27 @@ static float of_half(uint16_t half) {
 static void check_attention(size_t rows, size_t group, size_t positions, size_t D) {
   enum { HEADS = 2, HEAD = 1, BLOCK = QUANT_KV_BLOCK };
   size_t width = HEADS * D, queries = rows * group, ldq = group * D + 3, ldo = group * D + 2;
-  size_t blocks = (positions + BLOCK - 1) / BLOCK, bytes = 2 * blocks * BLOCK * width;
+  size_t pages = (positions + QUANT_KV_PAGE - 1) / QUANT_KV_PAGE;
+  size_t page = QUANT_KV_PAGE * width, bytes = 2 * 2 * page;
   float *k = noise(positions * width), *v = noise(positions * width), *q = noise(rows * ldq);
   k[0] = 1e6f, v[1] = -1e6f;
   quant_kv kv[2];
   for (int i = 0; i < 2; i++) {
     const quant_kernels *kernels = i ? tested : scalar;
-    kv[i] = (quant_kv){memory(bytes), memory(bytes), HEADS, D};
-    memset(kv[i].keys, 0xff, bytes);  // NaN, where nothing is written
+    uint16_t **table = memory(pages * sizeof *table);
+    for (size_t p = 0; p < pages; p++) {
+      table[p] = memory(bytes);
+      memset(table[p], 0xff, bytes);  // NaN, where nothing is written
+    }
+    kv[i] = (quant_kv){table, 0, page, HEADS, D};
     size_t first = positions / 2;
     kernels->kv_write(&kv[i], k, width, v, width, 0, first);
     kernels->kv_write(&kv[i], k + first * width, width, v + first * width, width, first,
                       positions - first);
   }
-  check(!memcmp(kv[0].keys, kv[1].keys, bytes), "kv_write: keys", positions, D, 0);
-  check(!memcmp(kv[0].values, kv[1].values, bytes), "kv_write: values", positions, D, 0);
+  for (size_t p = 0; p < pages; p++) {
+    check(!memcmp(kv[0].pages[p], kv[1].pages[p], bytes), "kv_write", positions, D, p);
+  }
 
   float *o = memory(8 * rows * ldo), *top = memory(8 * queries), *sum = memory(8 * queries);
   float *scratch = memory(4 * QUANT_ATTEND_SCRATCH), scale = 0.3f;
@@ -313,7 +319,7 @@ static void check_attention(size_t rows, size_t group, size_t positions, size_t 
       double size = 0;
       scores[j] = 0;
       for (size_t d = 0; d < D; d++) {
-        uint16_t key = kv[0].keys[((j / BLOCK * HEADS + HEAD) * D + d) * BLOCK + j % BLOCK];
+        uint16_t key = quant_key(&kv[0], HEAD, j)[d * BLOCK];
         double product = (double)scale * q[i * ldq + g * D + d] * of_half(key);
         scores[j] += product;
         size += fabs(product);
@@ -331,7 +337,7 @@ static void check_attention(size_t rows, size_t group, size_t positions, size_t 
     for (size_t c = 0; c < D; c++) {
       double value = 0, magnitude = 0;
       for (size_t j = 0; j < seen; j++) {
-        double x = of_half(kv[0].values[(j * HEADS + HEAD) * D + c]);
+        double x = of_half(quant_value(&kv[0], HEAD, j)[c]);
         value += exp(scores[j] - highest) * x / total;
         magnitude += exp(scores[j] - highest) * fabs(x) / total;
       }

@@ -54,6 +54,11 @@ public final class InferencePass {
         KVCache(model.configuration, capacity: capacity, precision: compute.precision)
     }
 
+    /// An empty pool for caches: at most so many bytes at a time, or as many as are asked for.
+    public func makePool(maximumBytes: Int? = nil) -> KVPool {
+        KVPool(model.configuration, precision: compute.precision, maximumBytes: maximumBytes)
+    }
+
     /// Tokens that one sequence goes on with.
     public struct Input: Sendable {
         /// At least one.

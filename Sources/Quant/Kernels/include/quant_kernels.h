@@ -96,24 +96,43 @@ typedef struct {
 enum {
   // Positions of a block of keys.
   QUANT_KV_BLOCK = 16,
+  // Positions of a page: few, so that sequences which begin alike share most of what they have in
+  // common, and enough that a product within one runs at full speed.
+  QUANT_KV_PAGE = 64,
   // The largest head_size that attend takes; it must be a multiple of 8.
   QUANT_ATTEND_HEAD = 256,
   // Floats that attend wants as scratch, whatever the numbers of queries and positions.
   QUANT_ATTEND_SCRATCH = 704 * 256
 };
 
-// The keys and values of one sequence in one layer, as IEEE halves:
+// The keys and values of one sequence in one layer, as IEEE halves in pages of QUANT_KV_PAGE
+// positions. From a page's elements `keys` and `values` on:
 //
 //   keys    [block][kv_heads][head_size][QUANT_KV_BLOCK]
 //   values  [position][kv_heads][head_size]
 //
-// Position j is lane j % QUANT_KV_BLOCK of block j / QUANT_KV_BLOCK: 16 positions' scores are made
-// at once, and no sum goes across lanes. The memory of keys is whole blocks; what lies past the
-// last position is read, and does not matter.
+// Position j of a page is lane j % QUANT_KV_BLOCK of block j / QUANT_KV_BLOCK: 16 positions' scores
+// are made at once, and no sum goes across lanes. What lies past the last position is read, and
+// does not matter.
 typedef struct {
-  uint16_t *keys, *values;
+  uint16_t *const *pages;
+  size_t keys, values;
   size_t kv_heads, head_size;
 } quant_kv;
+
+// Where dimension 0 of position j's key is, in the head's part of its page; the next dimensions are
+// QUANT_KV_BLOCK apart.
+static inline uint16_t *quant_key(const quant_kv *kv, size_t head, size_t j) {
+  size_t block = j % QUANT_KV_PAGE / QUANT_KV_BLOCK;
+  return kv->pages[j / QUANT_KV_PAGE] + kv->keys +
+         (block * kv->kv_heads + head) * kv->head_size * QUANT_KV_BLOCK + j % QUANT_KV_BLOCK;
+}
+
+// Where position j's value is.
+static inline uint16_t *quant_value(const quant_kv *kv, size_t head, size_t j) {
+  return kv->pages[j / QUANT_KV_PAGE] + kv->values +
+         (j % QUANT_KV_PAGE * kv->kv_heads + head) * kv->head_size;
+}
 
 // C (+)= alpha A B, fp32. Element (m, k) of A [M, K] is a[m * a_row + k * a_column], one of whose
 // strides is 1; of B [K, N] likewise. C's rows are ldc apart.
