@@ -242,7 +242,7 @@ struct KernelAttentionTests {
         cache.pages.value(head: Cache.head, position: positions - 1)[5] = 0x7e00
         let damagedValue = result()
         cache.pages.key(head: Cache.head, position: positions - 1, dimension: 5)
-                .pointee = 0x7e00
+            .pointee = 0x7e00
         let damagedKey = result()
         let last = (rows - 1) * clean.ldo
         #expect(damagedValue.o.array[..<last] == clean.o.array[..<last])

@@ -77,9 +77,8 @@ INLINE void halves_tile(int height, int width, const float *a, const halves *p, 
   for (int i = 0; i < height; i++) {
 #pragma clang loop unroll(full)
     for (int j = 0; j < width * BLOCK_VECS; j++) {
-      sum[i][j] = p->accumulate
-                      ? v_load(c + i * SLICE + (int)group * QUANT_KV_BLOCK + j * LANES)
-                      : v_zero();
+      sum[i][j] = p->accumulate ? v_load(c + i * SLICE + (int)group * QUANT_KV_BLOCK + j * LANES)
+                                : v_zero();
     }
   }
   const uint16_t *row = p->first + group * p->group_stride;

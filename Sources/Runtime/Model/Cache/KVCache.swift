@@ -103,7 +103,9 @@ public final class KVCache: @unchecked Sendable {
         }
         forEachPart(of: self.count..<self.count + count) { page, begin, positions in
             let start = floats(of: page) + begin * width
-            let (offset, length) = ((positions.lowerBound - self.count) * width, positions.count * width)
+            let (offset, length) = (
+                (positions.lowerBound - self.count) * width, positions.count * width
+            )
             (start + layout.keys(layer)).update(from: newKeys + offset, count: length)
             (start + layout.values(layer)).update(from: newValues + offset, count: length)
         }
@@ -152,7 +154,8 @@ public final class KVCache: @unchecked Sendable {
 
     // Calls `body` with each page's share of `positions`, and where in the page it begins.
     private func forEachPart(
-        of positions: Range<Int>, _ body: (_ page: Int, _ begin: Int, _ positions: Range<Int>) -> Void
+        of positions: Range<Int>,
+        _ body: (_ page: Int, _ begin: Int, _ positions: Range<Int>) -> Void
     ) {
         var begin = positions.lowerBound
         while begin < positions.upperBound {
