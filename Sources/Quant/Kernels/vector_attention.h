@@ -106,12 +106,17 @@ INLINE void halves_tile(int height, int width, const float *a, const halves *p, 
 // As many groups as there are registers for the sums, but 8 at most.
 #define FITS(height, width) ((height) * (width) <= TILE_ROWS * TILE_VECS / BLOCK_VECS)
 #define WIDTH(height) (FITS(height, 8) ? 8 : FITS(height, 4) ? 4 : FITS(height, 2) ? 2 : 1)
+// A page's keys, or a head's values, are often 4 groups.
+#define PAGE_WIDTH(height) (FITS(height, 4) ? 4 : WIDTH(height))
 
 // One function a height, as with `tile`.
 #define HALVES_PRODUCT(n)                                                                  \
   static void halves_product_##n(const float *a, const halves *p, float *c) {              \
     size_t g = 0;                                                                          \
     for (; g + WIDTH(n) <= p->groups; g += WIDTH(n)) halves_tile(n, WIDTH(n), a, p, g, c); \
+    for (; g + PAGE_WIDTH(n) <= p->groups; g += PAGE_WIDTH(n)) {                           \
+      halves_tile(n, PAGE_WIDTH(n), a, p, g, c);                                           \
+    }                                                                                      \
     for (; g < p->groups; g++) halves_tile(n, 1, a, p, g, c);                              \
   }
 HALVES_PRODUCT(1)
@@ -132,6 +137,7 @@ static void (*const halves_products[TILE_ROWS])(const float *, const halves *, f
 #endif
 };
 #undef HALVES_PRODUCT
+#undef PAGE_WIDTH
 #undef WIDTH
 #undef FITS
 
