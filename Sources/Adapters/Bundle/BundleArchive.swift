@@ -6,7 +6,8 @@ struct BundleArchive {
     let path: String
     let manifest: BundleManifest
     private let bytes: [UInt8]
-    private let ranges: [String: Range<Int>]
+    // A signature's left out, once it was found to be right.
+    private let files: [(name: String, content: Range<Int>)]
 
     /// Reads the bundle at `path`.
     ///
@@ -27,7 +28,8 @@ struct BundleArchive {
         let json = try bytes.withUnsafeBytes {
             try JSON(parsing: UnsafeRawBufferPointer(rebasing: $0[content]), source: place)
         }
-        let manifest = try BundleManifest(json: json, source: place)
+        var manifest = try BundleManifest(json: json, source: place)
+        manifest.signer = try Self.signer(of: content, in: bytes, files: &files, path: path)
 
         let expected = Set([AdapterFiles.configurationName, Self.factorsName(manifest)])
         let got = Set(files.map(\.name))
@@ -48,7 +50,50 @@ struct BundleArchive {
         self.path = path
         self.manifest = manifest
         self.bytes = bytes
-        ranges = Dictionary(uniqueKeysWithValues: files.map { ($0.name, $0.content) })
+        self.files = [(AdapterBundle.manifestName, content)] + files
+    }
+
+    /// Who signed the manifest, whose two files are taken out of `files`; nil when nobody did.
+    private static func signer(
+        of manifest: Range<Int>, in bytes: [UInt8],
+        files: inout [(name: String, content: Range<Int>)], path: String
+    ) throws -> VerifyingKey? {
+        func take(_ name: String) -> ArraySlice<UInt8>? {
+            guard let index = files.firstIndex(where: { $0.name == name }) else { return nil }
+            return bytes[files.remove(at: index).content]
+        }
+        let (pem, signature) = (
+            take(AdapterBundle.signerName), take(AdapterBundle.signatureName)
+        )
+        guard pem != nil || signature != nil else { return nil }
+        guard let pem, let signature else {
+            throw LorikeetError(
+                .malformed, path, "half a signature",
+                expected: "\(AdapterBundle.signerName) and \(AdapterBundle.signatureName)")
+        }
+        let signer = try VerifyingKey(
+            pem: String(decoding: pem, as: UTF8.self),
+            source: path + "/" + AdapterBundle.signerName)
+        guard signer.isValid(signature, for: bytes[manifest]) else {
+            throw LorikeetError(
+                .malformed, path, "the signature is not of this manifest",
+                expected: "one by \(signer.fingerprint)",
+                advice: "The bundle was changed after it was signed; get it again.")
+        }
+        return signer
+    }
+
+    /// The bytes of the file `name`; none if there is no such file.
+    func file(_ name: String) -> ArraySlice<UInt8> { bytes[range(name)] }
+
+    /// Calls `body` with the names and bytes of the files, in order, without a signature's.
+    func withFiles<Result>(
+        _ body: ([(name: String, content: UnsafeRawBufferPointer)]) throws -> Result
+    ) rethrows -> Result {
+        try bytes.withUnsafeBytes { bytes in
+            try body(
+                files.map { ($0.name, UnsafeRawBufferPointer(rebasing: bytes[$0.content])) })
+        }
     }
 
     /// PEFT's two files, restored from the planes where need be.
@@ -99,7 +144,9 @@ struct BundleArchive {
         }
     }
 
-    private func range(_ name: String) -> Range<Int> { ranges[name] ?? 0..<0 }
+    private func range(_ name: String) -> Range<Int> {
+        files.first { $0.name == name }?.content ?? 0..<0
+    }
 
     private static func check(
         _ bytes: UnsafeRawBufferPointer, _ name: String, _ files: [String: BundleManifest.File],
