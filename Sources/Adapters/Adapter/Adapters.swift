@@ -53,7 +53,7 @@ public enum Adapters {
                         got: got, advice: "Use it with its own base.")
                 }
             }
-            adapter = try archive.adapter(archive.adapterFiles(), name: name)
+            adapter = try archive.adapter(archive.adapterFiles(isComplete: false), name: name)
         }
         try adapter.check(against: model, source: path)
         guard adapter.configuration.usesDoRA else { return adapter }

@@ -131,7 +131,9 @@ struct AdapterFolderWatcherTests {
         } memory: { _ in
             0
         }
-        let watcher = try AdapterFolderWatcher(source.path, registry: registry) { events.add($0) }
+        let watcher = try AdapterFolderWatcher(source.path, registry: registry) { [events] in
+            events.add($0)
+        }
         // At the second look, one later, and two later.
         for _ in 0..<5 { watcher.scan() }
         #expect(events.take() == ["failed a: io", "loaded a"])

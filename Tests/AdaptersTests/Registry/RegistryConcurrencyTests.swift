@@ -81,6 +81,7 @@ struct RegistryConcurrencyTests {
         // Room for three: most lookups find their adapter on disk.
         let registry = smallRegistry(limits(memory: 3 * randomMemory()) { $0.maximumBlends = 2 })
         let wrong = Mutex<[String]>([])
+        let paths = (0..<8).map { folder["\($0).lorikeet"] }
         DispatchQueue.concurrentPerform(iterations: 6) { thread in
             var generator = SeededGenerator(seed: UInt64(thread))
             for _ in 0..<60 {
@@ -89,7 +90,7 @@ struct RegistryConcurrencyTests {
                 do {
                     switch Int.random(in: 0..<8, using: &generator) {
                     case 0: try registry.unload(name: name)
-                    case 1, 2: try registry.load(name: name, path: folder["\(seed).lorikeet"])
+                    case 1, 2: try registry.load(name: name, path: paths[seed])
                     case 3:
                         let blend = try registry.blend([(name, 2), (names[0], 1)])
                         #expect(blend.prepared.delta(at: ModulePath(layer: 1, module: .query)) != nil)

@@ -32,10 +32,7 @@ struct RegistryLookupTests {
         try registry.load(name: "a", path: folder["a.lorikeet"])
         #expect(try registry.acquire("a").key == two && held.key == one)
         #expect(try registry.acquire("a@\(one)") === held)
-        try withExtendedLifetime(held) {
-            // Both names for the old content would find the same one.
-            #expect(registry.residentMemory == 2 * randomMemory())
-        }
+        withExtendedLifetime(held) { #expect(registry.residentMemory == 2 * randomMemory()) }
     }
 
     @Test func `an earlier version whose file is another is not found, and what exists is told`() throws
