@@ -5,7 +5,8 @@ import LorikeetRuntime
 /// `lorikeet bundle pack|unpack|inspect|verify|keygen|sign`.
 struct Bundle: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Pack adapters into single compressed files, and unpack, show, check or sign them.",
+        abstract:
+            "Pack adapters into single compressed files, and unpack, show, check or sign them.",
         subcommands: [
             Pack.self, Unpack.self, Inspect.self, Verify.self, KeyGeneration.self, Sign.self,
         ])

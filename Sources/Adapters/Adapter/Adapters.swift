@@ -41,7 +41,8 @@ public enum Adapters {
                 files: AdapterFiles(folder: path, maximumBytes: maximumBytes),
                 name: name ?? Self.name(of: path), manifest: nil, allowNoEffect: allowNoEffect)
         } else {
-            let archive = try BundleArchive(path: path, maximumBytes: maximumBytes)
+            let archive = try BundleArchive(
+                path: path, maximumBytes: maximumBytes, isComplete: false)
             try trustedKeys?.require(archive.manifest.signer, source: path)
             if let stated = archive.manifest.baseDigest, !allowOtherBase, let baseDigest {
                 let got = try baseDigest()
@@ -53,7 +54,7 @@ public enum Adapters {
                         got: got, advice: "Use it with its own base.")
                 }
             }
-            adapter = try archive.adapter(archive.adapterFiles(isComplete: false), name: name)
+            adapter = try archive.adapter(name: name)
         }
         try adapter.check(against: model, source: path)
         guard adapter.configuration.usesDoRA else { return adapter }

@@ -64,6 +64,7 @@ public final class DeltaSum: LowRankDeltas {
             }
             column += delta.rank
         }
-        return LowRankDelta(a: Buffer(terms.flatMap(\.delta.a.elements)), b: b, rank: rank, scale: 1)
+        return LowRankDelta(
+            a: Buffer(terms.flatMap(\.delta.a.elements)), b: b, rank: rank, scale: 1)
     }
 }

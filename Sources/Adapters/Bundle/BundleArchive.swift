@@ -2,17 +2,23 @@ import LorikeetQuant
 import LorikeetRuntime
 
 /// A bundle's content, decompressed and split into its files, each with the digest the manifest states.
+///
+/// A load is spared the digests of the factors' file, stored and restored, which would be half of its time:
+/// the adapter's own digest covers every number.
 struct BundleArchive {
     let path: String
     let manifest: BundleManifest
+    // Whether the factors' file is hashed.
+    private let isComplete: Bool
     private let bytes: [UInt8]
     // A signature's left out, once it was found to be right.
     private let files: [(name: String, content: Range<Int>)]
 
     /// Reads the bundle at `path`.
     ///
+    /// - isComplete: whether the file of factors is hashed, beside the others.
     /// - Throws: `.malformed` or `.unsupported`; see `AdapterBundle.verify`.
-    init(path: String, maximumBytes: Int) throws {
+    init(path: String, maximumBytes: Int, isComplete: Bool = true) throws {
         let file = try MappedFile(path: path)
         let bytes = try withExtendedLifetime(file) {
             try Zstandard.decompress(file.bytes, maximumBytes: maximumBytes, source: path)
@@ -44,9 +50,11 @@ struct BundleArchive {
         for (name, content) in files {
             try bytes.withUnsafeBytes {
                 try Self.check(
-                    UnsafeRawBufferPointer(rebasing: $0[content]), name, manifest.files, path)
+                    UnsafeRawBufferPointer(rebasing: $0[content]), name, manifest.files, path,
+                    isHashed: isComplete || name == AdapterFiles.configurationName)
             }
         }
+        self.isComplete = isComplete
         self.path = path
         self.manifest = manifest
         self.bytes = bytes
@@ -96,12 +104,28 @@ struct BundleArchive {
         }
     }
 
+    /// The adapter, called `name` or else as the manifest calls it.
+    ///
+    /// - Throws: what `adapterFiles()` and `adapter(_:name:)` throw; `.malformed` rather than another error
+    ///   when the file of factors was damaged.
+    func adapter(name: String?) throws -> Adapter {
+        do {
+            return try adapter(adapterFiles(), name: name)
+        } catch {
+            let factors = Self.factorsName(manifest)
+            try bytes.withUnsafeBytes {
+                try Self.check(
+                    UnsafeRawBufferPointer(rebasing: $0[range(factors)]), factors, manifest.files,
+                    path)
+            }
+            throw error
+        }
+    }
+
     /// PEFT's two files, restored from the planes where need be.
     ///
-    /// - isComplete: whether the restored file is hashed too. A load leaves that out: the planes' digest holds,
-    ///   and the adapter's covers every number.
     /// - Throws: `.malformed` when they are not what was packed.
-    func adapterFiles(isComplete: Bool = true) throws -> AdapterFiles {
+    func adapterFiles() throws -> AdapterFiles {
         let stored = Buffer<UInt8>(bytes[range(Self.factorsName(manifest))])
         var factors = try FactorFile(
             bytes: UnsafeRawBufferPointer(stored.elements), owner: stored, source: path)

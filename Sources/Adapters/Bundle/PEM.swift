@@ -53,7 +53,8 @@ enum PEM {
             throw LorikeetError(
                 .unsupported, source, "a key of another kind", expected: "Ed25519",
                 got: "\(bytes.count) bytes of ASN.1",
-                advice: "lorikeet bundle keygen makes keys, as does openssl genpkey -algorithm ed25519."
+                advice:
+                    "lorikeet bundle keygen makes keys, as does openssl genpkey -algorithm ed25519."
             )
         }
         return Array(bytes.dropFirst(prefix.count))

@@ -157,7 +157,8 @@ public final class AdapterFolderWatcher: Sendable {
         // Hidden ones are somebody's temporary files. Folders first.
         let visible = names.filter { !$0.hasPrefix(".") }
         let suffix = "." + AdapterBundle.pathExtension
-        for name in visible.filter({ !$0.hasSuffix(suffix) }) + visible.filter({ $0.hasSuffix(suffix) })
+        for name in visible.filter({ !$0.hasSuffix(suffix) })
+            + visible.filter({ $0.hasSuffix(suffix) })
         {
             let path = folder + "/" + name
             guard let traces = FileTraces(adapter: path) else { continue }

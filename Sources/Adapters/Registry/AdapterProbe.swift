@@ -11,10 +11,12 @@ public final class AdapterProbe: Sendable {
     private let logits: @Sendable ((any LowRankDeltas)?) throws -> [Float]
     private let base = Mutex<[Float]?>(nil)
 
-    /// A probe of adapters over `model`.
+    /// A probe of adapters over `model`, in the arithmetic of `compute`.
     public convenience init(_ model: LlamaModel, on compute: Compute) {
-        // Attention over one token is the same whatever queries and keys are: it takes some.
-        let prompt = (1...4).map { Int32(7919 * $0 % model.configuration.vocabularySize) }
+        // Attention over one token is the same whatever queries and keys are: it takes two.
+        let prompt = (1...2).map { Int32(7919 * $0 % model.configuration.vocabularySize) }
+        // Alone: among the threads that answer, each of its many small regions would wait for one of theirs.
+        let compute = compute.alone()
         self.init { adapter in
             let pass = InferencePass(model: model, compute: compute, chunk: prompt.count)
             let cache = pass.makeCache(capacity: prompt.count)

@@ -173,7 +173,8 @@ public final class AdapterRegistry<Prepared: Sendable>: Sendable {
     /// Makes of a blend what requests get.
     func serve(_ sum: DeltaSum, key: String) throws -> Served {
         let prepared = try prepare(sum)
-        return Served(key: key, prepared: prepared, adapter: nil, memory: sum.memory + memory(prepared))
+        return Served(
+            key: key, prepared: prepared, adapter: nil, memory: sum.memory + memory(prepared))
     }
 
     /// Runs `body` among the loads.

@@ -1,10 +1,13 @@
 /// What a registry is told beyond its base.
 public struct AdapterRegistryOptions: Sendable {
-    /// Bytes that loaded adapters may take; past it those that nobody uses are let go of, the least recently
-    /// used first, and loaded again when asked for. Nil for no limit.
+    /// Bytes that loaded adapters may take; nil for no limit.
+    ///
+    /// Past it those that nobody uses are let go of, the least recently used first, and loaded again when
+    /// asked for.
     public var maximumMemory: Int?
-    /// Where PEFT folders are packed to when they are let go of; nil loads them from the folder again. For
-    /// one registry alone.
+    /// Where PEFT folders are packed to when they are let go of; nil loads them from the folder again.
+    ///
+    /// A folder for one registry alone.
     public var cacheFolder: String?
     /// What a bundle or folder may hold.
     public var maximumBundleBytes = AdapterBundle.defaultMaximumBytes

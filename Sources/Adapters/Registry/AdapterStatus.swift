@@ -23,7 +23,7 @@ public struct AdapterStatus: Sendable {
     public let version: AdapterVersion?
     /// The digests of earlier versions that can still be asked for.
     public let earlier: [String]
-    /// Why the last load failed; nil after one that succeeded. The version before it stays.
+    /// Why the last load failed, which left the version before; nil after one that succeeded.
     public let failure: String?
     /// How often it was loaded, on demand too.
     public let loads: Int

@@ -31,7 +31,9 @@ public struct AdapterVersion: Sendable {
     let isFolder: Bool
     let allowsOtherBase: Bool
 
-    init(_ adapter: Adapter, memory: Int, over base: AdapterBase, path: String, allowsOtherBase: Bool) {
+    init(
+        _ adapter: Adapter, memory: Int, over base: AdapterBase, path: String, allowsOtherBase: Bool
+    ) {
         digest = adapter.digest
         self.path = path
         rank = adapter.configuration.rank

@@ -119,7 +119,7 @@ struct RegistryState<Prepared: Sendable> {
         return toPack
     }
 
-    /// Keys, the least recently used first. They alone: a copied reference would count as a use.
+    // Keys, the least recently used first. They alone: a copied reference would count as a use.
     private func byLastUse() -> [String] {
         residents.sorted { $0.value.lastUse < $1.value.lastUse }.map(\.key)
     }

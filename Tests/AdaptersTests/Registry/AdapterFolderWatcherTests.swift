@@ -104,7 +104,8 @@ struct AdapterFolderWatcherTests {
         #expect(looks(5) == [])
         let status = try #require(registry.status(of: "a"))
         #expect(status.state == .failed && status.version == nil)
-        #expect(try failure { _ = try registry.acquire("a") }.problem.contains("could not be loaded"))
+        #expect(
+            try failure { _ = try registry.acquire("a") }.problem.contains("could not be loaded"))
         // Another bad one is another report.
         try write(Array(bytes.dropLast(10)), to: folder["a.lorikeet"])
         #expect(looks(2) == ["failed a: malformed"])

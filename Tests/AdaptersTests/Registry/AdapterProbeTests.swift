@@ -58,7 +58,8 @@ struct AdapterProbeTests {
         #expect(try registry.acquire("a") === registry.acquire("b"))
     }
 
-    @Test func `one whose numbers change no logit is refused, and the version before stays`() throws {
+    @Test func `one whose numbers change no logit is refused, and the version before stays`() throws
+    {
         let first = try registry.load(name: "a", path: write("good", .up))
         // Finite and not 0, so that nothing but the probe tells.
         let path = try write("faint", .up, filledWith: 1e-30)

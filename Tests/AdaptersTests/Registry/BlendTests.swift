@@ -12,7 +12,8 @@ struct BlendTests {
     init() throws {
         folder = try TemporaryFolder()
         registry = smallRegistry(limits { $0.maximumBlends = 2 })
-        for (name, seed, rank) in [("a", 1, 4), ("b", 2, 8), ("c", 3, 1)] as [(String, UInt64, Int)] {
+        for (name, seed, rank) in [("a", 1, 4), ("b", 2, 8), ("c", 3, 1)] as [(String, UInt64, Int)]
+        {
             try writeRandom(folder[name], seed: seed, rank: rank)
             try registry.load(name: name, path: folder[name])
         }

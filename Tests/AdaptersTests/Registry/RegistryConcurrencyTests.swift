@@ -70,7 +70,8 @@ struct RegistryConcurrencyTests {
         #expect(registry.status(of: "a")?.loads == 2 && registry.status(of: "a")?.uses == 8)
     }
 
-    @Test func `loads, lookups, blends and unloads from many threads leave whole adapters`() throws {
+    @Test func `loads, lookups, blends and unloads from many threads leave whole adapters`() throws
+    {
         let folder = try TemporaryFolder()
         let names = ["a", "b", "c", "d"]
         var digests: Set<String> = []
@@ -93,7 +94,8 @@ struct RegistryConcurrencyTests {
                     case 1, 2: try registry.load(name: name, path: paths[seed])
                     case 3:
                         let blend = try registry.blend([(name, 2), (names[0], 1)])
-                        #expect(blend.prepared.delta(at: ModulePath(layer: 1, module: .query)) != nil)
+                        #expect(
+                            blend.prepared.delta(at: ModulePath(layer: 1, module: .query)) != nil)
                     default:
                         let served = try registry.acquire(name)
                         #expect(served.adapter?.digest == served.key && known.contains(served.key))
@@ -137,7 +139,8 @@ struct RegistryConcurrencyTests {
         begun.wait()
         #expect(registry.status(of: "a")?.state == .loading)
         #expect(
-            try failure { try registry.load(name: "a", path: path, replace: false) }.code == .exists)
+            try failure { try registry.load(name: "a", path: path, replace: false) }.code == .exists
+        )
         #expect(try failure { _ = try registry.acquire("a") }.problem.contains("being loaded"))
         try registry.load(name: "a", path: folder["fast.lorikeet"])
         go.signal()

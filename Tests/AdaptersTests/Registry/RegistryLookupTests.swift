@@ -35,7 +35,8 @@ struct RegistryLookupTests {
         withExtendedLifetime(held) { #expect(registry.residentMemory == 2 * randomMemory()) }
     }
 
-    @Test func `an earlier version whose file is another is not found, and what exists is told`() throws
+    @Test func `an earlier version whose file is another is not found, and what exists is told`()
+        throws
     {
         let folder = try TemporaryFolder()
         let one = try packRandom("a", seed: 1, in: folder).digest
@@ -109,7 +110,9 @@ struct RegistryLookupTests {
         #expect(try failure { _ = try AdapterReference(text) }.code == .invalidArgument)
     }
 
-    @Test(arguments: ["a", "Pirate v1.2", "ü", "a:b", ".hidden", String(repeating: "a", count: 128)])
+    @Test(arguments: [
+        "a", "Pirate v1.2", "ü", "a:b", ".hidden", String(repeating: "a", count: 128),
+    ])
     func `what is a name is taken`(text: String) throws {
         try AdapterName.check(text)
         #expect(try AdapterReference(text).name == text)

@@ -53,7 +53,8 @@ struct RegistryMemoryTests {
         #expect(try registry.acquire("a") === held)
     }
 
-    @Test func `a folder is packed into the cache before it goes, and its file removed with it`() throws
+    @Test func `a folder is packed into the cache before it goes, and its file removed with it`()
+        throws
     {
         let registry = smallRegistry(
             limits(memory: randomMemory(), cache: folder["cache"]))

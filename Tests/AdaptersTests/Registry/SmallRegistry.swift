@@ -8,7 +8,8 @@ typealias SmallRegistry = AdapterRegistry<any LowRankDeltas>
 
 /// Options with these limits.
 func limits(
-    memory: Int? = nil, cache: String? = nil, _ change: (inout AdapterRegistryOptions) -> Void = { _ in }
+    memory: Int? = nil, cache: String? = nil,
+    _ change: (inout AdapterRegistryOptions) -> Void = { _ in }
 ) -> AdapterRegistryOptions {
     var options = AdapterRegistryOptions()
     options.maximumMemory = memory
