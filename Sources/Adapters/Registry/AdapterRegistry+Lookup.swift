@@ -88,8 +88,10 @@ extension AdapterRegistry {
 
     /// Lets go of what is past the limits, now or as soon as it is packed.
     func makeRoom() {
-        for digest in state.withLock({ $0.makeRoom() }) { enqueue { [self] in pack(digest) } }
-        removeObsolete()
+        for digest in state.withLock({ $0.makeRoom() }) {
+            enqueuePacking { [self] in pack(digest) }
+        }
+        cleanUp()
     }
 
     /// Packs the adapter of `digest` into the cache folder, after which it can be let go of.
@@ -115,12 +117,19 @@ extension AdapterRegistry {
         return path
     }
 
-    /// Removes files of the cache folder that nobody needs any more.
-    func removeObsolete() {
-        let paths = state.withLock { state in
-            defer { state.obsolete = [] }
-            return state.obsolete
+    /// Gives back the memory and the files of the cache folder that nobody needs any more.
+    func cleanUp() {
+        let (released, files) = state.withLock { state in
+            defer { (state.released, state.obsolete) = ([], []) }
+            return (state.released, state.obsolete)
         }
-        for path in paths { try? FileManager.default.removeItem(atPath: path) }
+        for file in files {
+            // In turn with packings, one of which may write it again.
+            enqueuePacking { [self] in
+                guard !state.withLock({ $0.packed.values.contains(file) }) else { return }
+                try? FileManager.default.removeItem(atPath: file)
+            }
+        }
+        withExtendedLifetime(released) {}
     }
 }

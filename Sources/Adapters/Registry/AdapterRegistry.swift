@@ -30,6 +30,8 @@ public final class AdapterRegistry<Prepared: Sendable>: Sendable {
     private let queue = OperationQueue()
     // Blends wait for loads: among these they would keep each other waiting.
     private let blends = OperationQueue()
+    // The cache folder's files are written and removed one after another.
+    private let packings = OperationQueue()
 
     /// Creates an empty registry.
     ///
@@ -50,6 +52,8 @@ public final class AdapterRegistry<Prepared: Sendable>: Sendable {
         state = Mutex(RegistryState(options: options))
         let count = max(1, ProcessInfo.processInfo.activeProcessorCount / 2)
         for queue in [queue, blends] { queue.maxConcurrentOperationCount = count }
+        packings.maxConcurrentOperationCount = 1
+        packings.qualityOfService = .utility
     }
 
     /// Loads the PEFT folder or bundle at `path` as `name`.
@@ -137,7 +141,7 @@ public final class AdapterRegistry<Prepared: Sendable>: Sendable {
             else { throw state.missing(AdapterReference(name: name)) }
             state.remove(name)
         }
-        removeObsolete()
+        cleanUp()
     }
 
     /// The names that have a version, sorted.
@@ -183,9 +187,11 @@ public final class AdapterRegistry<Prepared: Sendable>: Sendable {
     /// Runs `body`, which may wait for loads.
     func enqueueBlend(_ body: @escaping @Sendable () -> Void) { blends.addOperation(body) }
 
+    /// Runs `body` among the packings.
+    func enqueuePacking(_ body: @escaping @Sendable () -> Void) { packings.addOperation(body) }
+
     /// Waits for the loads, blends and packings that are on.
     package func settle() {
-        blends.waitUntilAllOperationsAreFinished()
-        queue.waitUntilAllOperationsAreFinished()
+        for queue in [blends, queue, packings] { queue.waitUntilAllOperationsAreFinished() }
     }
 }

@@ -50,6 +50,8 @@ struct RegistryState<Prepared: Sendable> {
     private var unpackable: Set<String> = []
     /// Files of the cache folder that nobody needs any more.
     var obsolete: [String] = []
+    /// What was let go of: its memory is given back once the lock is open again, for that takes long.
+    var released: [Served] = []
     private(set) var memory = 0
     /// How many loads have begun.
     var tickets = 0
@@ -89,6 +91,7 @@ struct RegistryState<Prepared: Sendable> {
         memory -= resident.served.memory
         retired = retired.filter { $0.value.served != nil }
         retired[key] = Retired(served: resident.served)
+        released.append(resident.served)
     }
 
     /// Lets go of contents that nobody uses until the rest fits, and of blends past their number.
@@ -143,7 +146,6 @@ struct RegistryState<Prepared: Sendable> {
             unpackable.insert(digest)
             return
         }
-        obsolete.removeAll { $0 == path }
         if isKnown(digest) { packed[digest] = path } else { obsolete.append(path) }
     }
 

@@ -72,6 +72,7 @@ struct RegistryMemoryTests {
         registry.settle()
         #expect(try cache().count == 2)
         try registry.unload(name: "a")
+        registry.settle()
         #expect(try cache().count == 1)
     }
 
@@ -97,6 +98,7 @@ struct RegistryMemoryTests {
         #expect(try registry.acquire("a").key == digest)
         // Nobody removes what is not the cache's.
         try registry.unload(name: "a")
+        registry.settle()
         #expect(Adapters.isAdapter(folder["a"]))
     }
 
