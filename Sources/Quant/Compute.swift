@@ -26,6 +26,12 @@ public final class Compute: Sendable {
         }
     }
 
+    /// The same arithmetic on the caller's thread alone: it waits for nobody else's regions, and gives the
+    /// same bits.
+    public func alone() -> Compute {
+        Compute(threads: 1, precision: precision, instructionSet: InstructionSet(kernels: kernels))
+    }
+
     // The floats that the kernels want of a thread.
     private static let scratchCount = Int(
         max(QUANT_MATMUL_SCRATCH, QUANT_TILES_SCRATCH, QUANT_ATTEND_SCRATCH))
