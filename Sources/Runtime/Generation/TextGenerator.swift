@@ -75,13 +75,14 @@ public final class TextGenerator {
     /// - Parameters:
     ///   - request: the prompt, and how to go on from it.
     ///   - adapter: the adapter to answer with, or nil for the base.
+    ///   - constraint: what the answer may be, at its beginning; nil for anything.
     ///   - onText: gets each piece of text as soon as it is certain; returns whether to go on.
     /// - Returns: the whole answer.
     /// - Throws: `LorikeetError` for an empty prompt, a token outside the vocabulary, or a prompt
     ///   that leaves no room for an answer.
     public func generate(
         _ request: GenerationRequest, adapter: (any LowRankDeltas)? = nil,
-        onText: (String) -> Bool = { _ in true }
+        constraint: (any TokenConstraint)? = nil, onText: (String) -> Bool = { _ in true }
     ) throws -> Generation {
         let prompt = request.prompt
         guard prompt.count < cached.cache.capacity else {
@@ -103,13 +104,16 @@ public final class TextGenerator {
         var stops = StopStrings(request.stopStrings)
         let room = min(request.maximumTokens, cached.cache.capacity - prompt.count)
         var firstToken = start
+        let allowed = constraint.map { _ in TokenMask(count: logits.count) }
         func emit(_ text: String) -> Bool {
             generation.text += text
             return text.isEmpty || onText(text)
         }
 
         while generation.choices.count < room {
-            let choice = sampler.next(logits)
+            if let allowed { constraint?.writeAllowedTokens(to: allowed) }
+            let choice = sampler.next(logits, allowed: allowed)
+            constraint?.accept(choice.token)
             generation.choices.append(choice)
             if generation.choices.count == 1 {
                 firstToken = clock.now
