@@ -10,7 +10,9 @@ public struct EngineRequest: Sendable {
     public var sampling = SamplingParameters()
     /// Texts that end the answer and are not part of it.
     public var stopStrings: [String] = []
-    /// Whether the answer goes on past an end token.
+    /// What the answer must be; nil for anything.
+    public var constraint: ConstraintAutomaton?
+    /// Whether the answer goes on past an end token, unless it must be something.
     public var ignoresEndTokens = false
     /// What answers beside the base; nil for the base alone.
     public var adapter: EngineAdapter?

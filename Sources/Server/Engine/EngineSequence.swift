@@ -22,6 +22,7 @@ final class EngineSequence {
     private let endTokens: Set<Int32>
     // Made when it runs: it has memory for a vocabulary.
     private var sampler: Sampler?
+    private var constraint: (mask: TokenMask, rule: any TokenConstraint)?
     private var decoder: StreamingDecoder
     private var stops: StopStrings
     private var firstToken: ContinuousClock.Instant?
@@ -42,7 +43,8 @@ final class EngineSequence {
         cache = KVCache(in: pool, capacity: contextLength)
         tokens = request.prompt
         room = min(request.maximumTokens ?? .max, contextLength - request.prompt.count)
-        endTokens = request.ignoresEndTokens ? [] : model.endTokens
+        endTokens =
+            request.ignoresEndTokens && request.constraint == nil ? [] : model.endTokens
         decoder = model.tokenizer.streamingDecoder(skipSpecialTokens: true)
         stops = StopStrings(request.stopStrings)
     }
@@ -67,9 +69,13 @@ final class EngineSequence {
         cachedTokens = cache.count
         submission.send(.started(cachedTokens: cachedTokens))
         if room < 1 { finish(.length) }
+        let vocabulary = model.model.configuration.vocabularySize
         sampler = Sampler(
             submission.request.sampling, prompt: submission.request.prompt,
-            vocabulary: model.model.configuration.vocabularySize, compute: model.compute)
+            vocabulary: vocabulary, compute: model.compute)
+        constraint = submission.request.constraint.map {
+            (TokenMask(count: vocabulary), $0.makeConstraint())
+        }
     }
 
     /// Gives its place and its memory up; it will begin again, with what it has chosen so far.
@@ -90,7 +96,11 @@ final class EngineSequence {
 
     /// Chooses the next token from its logits [vocabulary]; nothing is told yet, so that threads can share it.
     func choose(from logits: UnsafeBufferPointer<Float>) -> Sampler.Choice? {
-        sampler?.next(logits)
+        guard let constraint else { return sampler?.next(logits) }
+        constraint.rule.writeAllowedTokens(to: constraint.mask)
+        guard let choice = sampler?.next(logits, allowed: constraint.mask) else { return nil }
+        if !endTokens.contains(choice.token) { constraint.rule.accept(choice.token) }
+        return choice
     }
 
     /// Takes the chosen token on, and tells who asked.
