@@ -76,7 +76,8 @@ extension AdapterRegistry {
                 state.pending[version.digest] = nil
                 state.entries[name]?.loads += 1
                 state.entries[name]?.failure = nil
-                return state.keep(served)
+                // Who asked gets it even when the name was given up meanwhile.
+                return state.isKnown(version.digest) ? state.keep(served) : served
             }
             makeRoom()
             options.onLoad?(name, .now - start)

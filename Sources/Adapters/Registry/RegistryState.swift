@@ -143,7 +143,8 @@ struct RegistryState<Prepared: Sendable> {
     mutating func finishPacking(_ digest: String, at path: String?) {
         packing.remove(digest)
         guard let path else {
-            unpackable.insert(digest)
+            // One that went meanwhile has not failed.
+            if residents[digest] != nil { unpackable.insert(digest) }
             return
         }
         if isKnown(digest) { packed[digest] = path } else { obsolete.append(path) }
@@ -192,7 +193,7 @@ struct RegistryState<Prepared: Sendable> {
     }
 
     /// Whether some name has or had the content of `digest`.
-    private func isKnown(_ digest: String) -> Bool {
+    func isKnown(_ digest: String) -> Bool {
         entries.values.contains { $0.versions.contains { $0.digest == digest } }
     }
 }

@@ -177,6 +177,40 @@ struct RegistryConcurrencyTests {
         #expect(registry.statuses.isEmpty && registry.residentMemory == 0)
     }
 
+    @Test func `a name that is given up while it comes back from disk leaves nothing`() throws {
+        let folder = try TemporaryFolder()
+        let made = Counter()
+        let (begun, go) = (DispatchSemaphore(value: 0), DispatchSemaphore(value: 0))
+        let registry = AdapterRegistry<Int>(
+            AdapterBase(smallModel), options: limits(memory: randomMemory())
+        ) { _ in
+            made.add()
+            guard made.value == 3 else { return 0 }
+            begun.signal()
+            go.wait()
+            return 3
+        } memory: { _ in
+            0
+        }
+        for (seed, name) in ["a", "b"].enumerated() {
+            try packRandom(name, seed: UInt64(seed), in: folder)
+            try registry.load(name: name, path: folder[name + ".lorikeet"])
+        }
+        let got = Mutex<[Int]>([])
+        let done = DispatchGroup()
+        DispatchQueue.global().async(group: done) {
+            guard let served = try? registry.acquire("a") else { return }
+            got.withLock { $0.append(served.prepared) }
+        }
+        begun.wait()
+        #expect(registry.status(of: "a")?.state == .loading)
+        for name in ["a", "b"] { try registry.unload(name: name) }
+        go.signal()
+        done.wait()
+        registry.settle()
+        #expect(got.withLock { $0 } == [3] && registry.residentMemory == 0)
+    }
+
     @Test func `many swaps keep no more memory than the first`() throws {
         let folder = try TemporaryFolder()
         let registry = smallRegistry()
