@@ -18,6 +18,8 @@ struct ToolCallScanner {
     private var token: [UInt8] = []
     private var depth = 0
     private var isInString = false
+    /// Whether the value is a string: arguments written as one are known when it ends.
+    private var isText = false
     private var isEscaped = false
 
     /// Whether the call is whole.
@@ -27,10 +29,7 @@ struct ToolCallScanner {
 
     /// Takes the arguments read since the last time.
     mutating func takeArguments() -> String {
-        // Written as a string they are known when it ends.
-        guard !isArguments || arguments.first != UInt8(ascii: "\"") || step != .inValue else {
-            return ""
-        }
+        if isText, step == .inValue { return "" }
         defer { arguments = [] }
         return String(decoding: arguments, as: UTF8.self)
     }
@@ -60,6 +59,7 @@ struct ToolCallScanner {
         case .value:
             token = []
             depth = 0
+            isText = byte == UInt8(ascii: "\"")
             step = .inValue
             readValue(byte, isBlank: false)
         case .inValue: readValue(byte, isBlank: isBlank)
@@ -115,7 +115,7 @@ struct ToolCallScanner {
         if key == "name" {
             name = string(token)
             if name == nil { step = .failed }
-        } else if isArguments, let text = string(arguments) {
+        } else if isArguments, isText, let text = string(arguments) {
             arguments = Array(text.utf8)
         }
     }

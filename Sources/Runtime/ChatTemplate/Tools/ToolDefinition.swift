@@ -49,7 +49,8 @@ public struct ToolDefinition: Sendable, Equatable {
         }
         var names: Set<String> = []
         for tool in tools where !names.insert(tool.name).inserted {
-            throw LorikeetError(.invalidArgument, source, "two functions of one name", got: tool.name)
+            throw LorikeetError(
+                .invalidArgument, source, "two functions of one name", got: tool.name)
         }
         return tools
     }

@@ -26,15 +26,14 @@ public final class ConstraintVocabulary: Sendable {
     /// - Parameters:
     ///   - tokenizer: whose tokens.
     ///   - endTokens: the tokens that end an answer.
-    ///   - count: the number of the model's logits; at least the tokenizer's `idBound`.
+    ///   - count: the number of the model's logits; tokens past them are left out.
     public init(_ tokenizer: Tokenizer, endTokens: Set<Int32>, count: Int) {
-        precondition(count >= tokenizer.idBound, "\(tokenizer.idBound) tokens, \(count) logits")
         self.count = count
         self.endTokens = endTokens.filter { $0 >= 0 && $0 < count }
         var texts = [ArraySlice<UInt8>](repeating: [], count: count)
         var entries: [(token: Int32, bytes: [UInt8])] = []
         let text = tokenizer.textReader()
-        for token in 0..<Int32(tokenizer.idBound)
+        for token in 0..<Int32(min(tokenizer.idBound, count))
         where !tokenizer.isSpecial(token) && !endTokens.contains(token) {
             guard let bytes = text(token), !bytes.isEmpty, bytes.count <= Self.longestToken else {
                 continue

@@ -188,7 +188,8 @@ extension SchemaCompiler {
     private mutating func additionalRule(
         _ keywords: JSON.Object, _ path: String, to builder: inout GrammarBuilder
     ) throws -> Int32? {
-        let key = keywords["additionalProperties"] == nil
+        let key =
+            keywords["additionalProperties"] == nil
             ? "unevaluatedProperties" : "additionalProperties"
         guard let schema = keywords[key] else {
             return keywords["properties"] == nil ? rules.value : nil

@@ -174,7 +174,7 @@ struct SchemaCompiler {
         }
         var target = root
         for part in reference.split(separator: "/").dropFirst() {
-            let key = String(part).replacing("~1", with: "/").replacing("~0", with: "~")
+            let key = String(part.replacing("~1", with: "/").replacing("~0", with: "~"))
             guard let next = target[key] ?? Int(key).flatMap({ target.element($0) }) else {
                 throw failure(.malformed, path, "a $ref to nothing", got: reference)
             }

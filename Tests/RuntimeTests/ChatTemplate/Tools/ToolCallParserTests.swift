@@ -71,7 +71,9 @@ import Testing
             .call(index: 0, name: "get"), .arguments(index: 0, #"{"a": "b"}"#),
         ]
         expect(.llama3, #"{"name": "get", "parameters": {"a": "b"}}"#, call)
-        expect(.llama3, #"<|python_tag|>{"type": "function", "name": "get", "parameters": {"a": "b"}}"#, call)
+        expect(
+            .llama3,
+            #"<|python_tag|>{"type": "function", "name": "get", "parameters": {"a": "b"}}"#, call)
         expect(
             .llama3, #"{"name": "get", "parameters": {"a": "b"}}; {"name": "g", "parameters": {}}"#,
             call + [.call(index: 1, name: "g"), .arguments(index: 1, "{}")])

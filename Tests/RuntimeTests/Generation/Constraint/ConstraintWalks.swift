@@ -20,7 +20,8 @@ enum ConstraintWalks {
     }
 
     /// Single bytes only: every text has one tokenization.
-    static let bytes: Words? = (try? Tokenizer(json: ByteTokenizer.json(added: ["<end>"]), source: "test"))
+    static let bytes: Words? =
+        (try? Tokenizer(json: ByteTokenizer.json(added: ["<end>"]), source: "test"))
         .map(words)
 
     private static func words(_ tokenizer: Tokenizer) -> Words {
@@ -44,7 +45,7 @@ enum ConstraintWalks {
         var generator = SeededGenerator(seed: seed)
         let mask = TokenMask(count: words.vocabulary.count)
         var tokens: [Int32] = []
-        let marks = ["}", "]", "\"", ":", ",", "}\n", "\"\n", "0", "{", "[", " ", "\n"]
+        let marks = ["\"", "}", "]", ":", ",", "0", "{", "[", "c", " ", "\n"]
             .compactMap { words.ids[$0] }
         while tokens.count < 3000 {
             constraint.writeAllowedTokens(to: mask)
@@ -57,7 +58,9 @@ enum ConstraintWalks {
             let allowedMarks = marks.filter(mask.contains)
             let token: Int32
             if let first = allowedMarks.first, isLate {
-                token = generator.integer(below: 8) == 0 ? allowedMarks[generator.integer(below: allowedMarks.count)] : first
+                token =
+                    generator.integer(below: 4) == 0
+                    ? allowedMarks[generator.integer(below: allowedMarks.count)] : first
             } else if !allowedMarks.isEmpty, generator.integer(below: 3) == 0 {
                 token = allowedMarks[generator.integer(below: allowedMarks.count)]
             } else {
@@ -101,7 +104,8 @@ enum ConstraintWalks {
                 }
                 guard !fits.isEmpty else {
                     // A character that is several tokens.
-                    tokens += words.tokenizer.encode(String(scalars[start]), addSpecialTokens: false)
+                    tokens += words.tokenizer.encode(
+                        String(scalars[start]), addSpecialTokens: false)
                     start += 1
                     continue
                 }

@@ -42,7 +42,8 @@ struct SchemaValidator {
         case .bool: type == "boolean"
         case .int: type == "integer" || type == "number"
         // Past 64 bits an integer is read as a double.
-        case .double(let number): type == "number" || type == "integer" && number == number.rounded()
+        case .double(let number):
+            type == "number" || type == "integer" && number == number.rounded()
         case .string: type == "string"
         case .array: type == "array"
         case .object: type == "object"
