@@ -1,0 +1,111 @@
+import LorikeetRuntime
+
+/// How the answers to a request are written: the shapes in which the two routes differ.
+protocol CompletionFormat: Sendable {
+    /// The name of a whole response.
+    var wholeKind: String { get }
+    /// The name of a piece of one.
+    var pieceKind: String { get }
+    /// Writes log probabilities; nil where they were not asked for.
+    var logProbabilities: LogProbabilities? { get }
+
+    /// A whole answer.
+    func choice(_ index: Int, _ answer: Answer) -> JSON
+    /// What comes before an answer's text; nil for nothing.
+    func start(_ index: Int) -> JSON?
+    /// A piece of an answer, with the tokens that it came with.
+    mutating func piece(_ index: Int, text: String, _ choices: [Sampler.Choice]) -> JSON
+    /// What comes after an answer's text.
+    func end(_ index: Int, reason: String) -> JSON
+}
+
+/// OpenAI's chat.
+struct ChatFormat: CompletionFormat {
+    /// Writes log probabilities; nil where they were not asked for.
+    let logProbabilities: LogProbabilities?
+
+    var wholeKind: String { "chat.completion" }
+    var pieceKind: String { "chat.completion.chunk" }
+
+    func choice(_ index: Int, _ answer: Answer) -> JSON {
+        [
+            "index": .int(index),
+            "message": [
+                "role": "assistant", "content": .string(answer.text), "refusal": nil,
+            ],
+            "logprobs": logProbabilities?.chat(answer.choices) ?? .null,
+            "finish_reason": .string(answer.result?.reason ?? "stop"),
+        ]
+    }
+
+    func start(_ index: Int) -> JSON? {
+        delta(index, ["role": "assistant", "content": ""])
+    }
+
+    func piece(_ index: Int, text: String, _ choices: [Sampler.Choice]) -> JSON {
+        delta(index, ["content": .string(text)], logProbabilities?.chat(choices) ?? .null)
+    }
+
+    func end(_ index: Int, reason: String) -> JSON {
+        delta(index, .object([:]), reason: .string(reason))
+    }
+
+    private func delta(
+        _ index: Int, _ delta: JSON, _ logProbabilities: JSON = .null, reason: JSON = .null
+    ) -> JSON {
+        [
+            "index": .int(index), "delta": delta, "logprobs": logProbabilities,
+            "finish_reason": reason,
+        ]
+    }
+}
+
+/// OpenAI's completions.
+struct TextFormat: CompletionFormat {
+    /// Writes log probabilities; nil where they were not asked for.
+    let logProbabilities: LogProbabilities?
+    /// What each answer begins with: its prompt, where that is echoed.
+    let prefixes: [String]
+    // The characters of each answer so far.
+    private var lengths: [Int]
+
+    /// A format of answers with these beginnings.
+    init(logProbabilities: LogProbabilities?, prefixes: [String]) {
+        self.logProbabilities = logProbabilities
+        self.prefixes = prefixes
+        lengths = prefixes.map(\.count)
+    }
+
+    var wholeKind: String { "text_completion" }
+    var pieceKind: String { "text_completion" }
+
+    func choice(_ index: Int, _ answer: Answer) -> JSON {
+        choice(
+            index, prefixes[index] + answer.text,
+            logProbabilities?.completion(answer.choices, from: prefixes[index].count) ?? .null,
+            reason: .string(answer.result?.reason ?? "stop"))
+    }
+
+    func start(_ index: Int) -> JSON? {
+        prefixes[index].isEmpty ? nil : choice(index, prefixes[index])
+    }
+
+    mutating func piece(_ index: Int, text: String, _ choices: [Sampler.Choice]) -> JSON {
+        let logs = logProbabilities?.completion(choices, from: lengths[index]) ?? .null
+        lengths[index] += text.count
+        return choice(index, text, logs)
+    }
+
+    func end(_ index: Int, reason: String) -> JSON {
+        choice(index, "", reason: .string(reason))
+    }
+
+    private func choice(
+        _ index: Int, _ text: String, _ logProbabilities: JSON = .null, reason: JSON = .null
+    ) -> JSON {
+        [
+            "index": .int(index), "text": .string(text), "logprobs": logProbabilities,
+            "finish_reason": reason,
+        ]
+    }
+}

@@ -1,0 +1,84 @@
+public import LorikeetRuntime
+
+/// The adapters that requests may name; what the API asks of them, from any thread.
+public protocol ServedAdapters: Sendable {
+    /// The adapters, by name.
+    var list: [ServedAdapterInfo] { get }
+
+    /// How many adapters had to leave memory for others.
+    var evictions: Int { get }
+
+    /// The adapter that `name` means now, or the version that `name@digest` pins; a digest may be cut short.
+    ///
+    /// - Throws: `.notFound`.
+    func adapter(named name: String) async throws -> ServedAdapter
+
+    /// Several adapters at once, each times its scale.
+    ///
+    /// - Throws: `.notFound`; `.unsupported` for what cannot be added up.
+    func blend(_ parts: [BlendPart]) async throws -> ServedAdapter
+
+    /// Loads the adapter at `path` as `name`; requests in flight keep the version that they have.
+    ///
+    /// - Parameters:
+    ///   - name: what requests call it.
+    ///   - path: a PEFT folder or a bundle, within a folder that was allowed.
+    ///   - replacing: whether it takes the place of one of that name.
+    /// - Returns: what was loaded.
+    /// - Throws: `.exists`, `.notFound`; `.invalidArgument` for a name or a path that is not allowed; what
+    ///   is wrong with the adapter. What was there is as it was.
+    func load(name: String, path: String, replacing: Bool) async throws -> ServedAdapterInfo
+
+    /// Forgets an adapter.
+    ///
+    /// - Throws: `.notFound`.
+    func unload(name: String) async throws
+}
+
+/// What people are told of an adapter.
+public struct ServedAdapterInfo: Sendable {
+    /// What requests call it.
+    public var name: String
+    /// SHA-256 of its content.
+    public var digest: String
+    /// When it was loaded, in seconds since 1970.
+    public var created: Int
+    /// Further members of its entry in the list of models: rank, method, modules.
+    public var details: JSON.Object
+
+    /// Describes an adapter.
+    public init(name: String, digest: String, created: Int, details: JSON.Object) {
+        self.name = name
+        self.digest = digest
+        self.created = created
+        self.details = details
+    }
+}
+
+/// An adapter, or a blend, as a request uses it.
+public struct ServedAdapter: Sendable {
+    /// What its requests are counted under.
+    public var name: String
+    /// What an engine takes.
+    public var engine: EngineAdapter
+
+    /// An adapter called `name`.
+    public init(name: String, engine: EngineAdapter) {
+        self.name = name
+        self.engine = engine
+    }
+}
+
+/// A part of a blend.
+public struct BlendPart: Sendable, Equatable {
+    /// An adapter's name, or `name@digest`.
+    public var name: String
+    /// What its terms are multiplied by.
+    public var scale: Float
+
+    /// `scale` times the adapter called `name`.
+    public init(name: String, scale: Float) {
+        self.name = name
+        self.scale = scale
+    }
+}

@@ -1,0 +1,110 @@
+import ArgumentParser
+import Foundation
+import Logging
+import LorikeetAdapters
+import LorikeetRuntime
+import LorikeetServer
+import Synchronization
+
+/// `lorikeet serve --model DIR [--adapter NAME=PATH]…`.
+struct Serve: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Serve a model and its adapters over OpenAI's API.",
+        discussion: """
+            The base and every adapter are models by name. Without --api-keys everybody who reaches the address may \
+            ask. SIGTERM and Ctrl-C let running answers end; a second one cuts them off.
+            With --json one line on standard output tells the address once clients can connect.
+            """)
+
+    @Option(
+        name: [.short, .long], help: "A Hugging Face folder, quantized or not, or a GGUF file.")
+    var model: String
+
+    @Option(help: "What requests call the base; default: the last part of --model.")
+    var modelName: String?
+
+    @Option(
+        name: [.short, .long],
+        help: "An adapter, NAME=PATH or PATH: a PEFT folder or a bundle; may be repeated.")
+    var adapter: [String] = []
+
+    @Option(help: "A folder below which /v1/load_lora_adapter may load; may be repeated.")
+    var adapterRoot: [String] = []
+
+    @OptionGroup var listening: ListeningOptions
+    @OptionGroup var limits: ServingLimits
+    @OptionGroup var precision: PrecisionOptions
+    @OptionGroup var common: CommonOptions
+
+    func validate() throws {
+        if let name = modelName, name.isEmpty || name.contains(where: { "/@ ".contains($0) }) {
+            throw ValidationError("--model-name \(name): expected a name without / and @.")
+        }
+    }
+
+    func run() throws {
+        var options = ServerOptions()
+        options.modelName = modelName ?? Adapters.name(of: URL(filePath: model).standardizedFileURL.path)
+        options.version = Lorikeet.configuration.version
+        try listening.apply(to: &options)
+        limits.apply(to: &options)
+
+        let model = try LanguageModel(path: model, compute: common.compute(precision))
+        let digest = try model.baseDigest()
+        let adapters = RegistryAdapters(
+            AdapterRegistry(model), over: model.model.configuration, roots: adapterRoot)
+        for word in adapter {
+            let parts = word.split(separator: "=", maxSplits: 1).map(String.init)
+            let (name, path) = parts.count == 2 ? (parts[0], parts[1]) : (Adapters.name(of: word), word)
+            Terminal.note("\(name): \(try adapters.add(name: name, path: path).digest)")
+        }
+        let logger = listening.logger
+        let server = try APIServer(
+            engine: Engine(model, options: limits.engine), adapters: adapters, baseDigest: digest,
+            options: options, logger: logger)
+        FileDescriptors.raiseLimit()
+        listening.warnIfOpen(logger)
+        let (base, json, listening) = (options.modelName, common.json, listening)
+        try Self.wait {
+            try await server.run { port in
+                let address = listening.address(port: port)
+                if json {
+                    Terminal.print([
+                        "url": .string(address), "host": .string(listening.host),
+                        "port": .int(port), "model": .string(base),
+                        "adapters": .array(adapters.list.map { .string($0.name) }),
+                    ])
+                } else {
+                    Terminal.note("\(base) is served at \(address)")
+                }
+            }
+        }
+    }
+
+    /// Runs `body` to its end on other threads.
+    private static func wait(_ body: @escaping @Sendable () async throws -> Void) throws {
+        let done = DispatchSemaphore(value: 0)
+        let failure = Outcome()
+        Task {
+            do { try await body() } catch { failure.error.withLock { $0 = error } }
+            done.signal()
+        }
+        done.wait()
+        if let error = failure.error.withLock({ $0 }) { throw error }
+    }
+
+    private final class Outcome: Sendable {
+        let error = Mutex<(any Error)?>(nil)
+    }
+}
+
+/// How many connections the system lets a process have.
+private enum FileDescriptors {
+    /// Raises the limit as far as it goes without privileges: each connection is a descriptor.
+    static func raiseLimit() {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else { return }
+        limit.rlim_cur = limit.rlim_max
+        setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    }
+}
