@@ -1,3 +1,4 @@
+import LorikeetAdapters
 import LorikeetRuntime
 
 /// Which adapter a request wants: `model`, or a blend in `adapters`.
@@ -30,7 +31,7 @@ struct ModelSelection {
                     name + ".scale",
                     "\(name).scale: expected a number from -100 to 100, got \(scale.kind).")
             }
-            return BlendPart(name: adapter, scale: Float(number))
+            return BlendPart(try AdapterReference(adapter), scale: Float(number))
         }
     }
 }

@@ -27,10 +27,15 @@ public struct EngineAdapter: Sendable {
     public var key: String
     /// The low-rank terms.
     public var deltas: any LowRankDeltas
+    // Held until the request is over.
+    private let owner: (any Sendable)?
 
     /// An adapter whose content `key` identifies.
-    public init(key: String, deltas: any LowRankDeltas) {
+    ///
+    /// - owner: what must live until the request is over.
+    public init(key: String, deltas: any LowRankDeltas, owner: (any Sendable)? = nil) {
         self.key = key
         self.deltas = deltas
+        self.owner = owner
     }
 }
