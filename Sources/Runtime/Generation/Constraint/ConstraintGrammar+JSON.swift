@@ -9,6 +9,7 @@ extension ConstraintGrammar {
     /// - Parameters:
     ///   - schema: the schema; docs/structured-output.md says which keywords are followed.
     ///   - source: where it stands, for errors.
+    /// - Returns: the grammar.
     /// - Throws: `.unsupported` for a keyword that would change the meaning and is not followed,
     ///   `.malformed` for what is no schema, `.invalidArgument` for one that nothing satisfies; each names
     ///   the place and the keyword.

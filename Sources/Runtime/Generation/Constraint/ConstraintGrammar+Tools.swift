@@ -7,6 +7,7 @@ extension ConstraintGrammar {
     ///   - allowsSeveral: whether several calls may follow each other, as `parallel_tool_calls` has it; Llama 3
     ///     makes one call at a time.
     ///   - source: where the tools stand, for errors.
+    /// - Returns: the grammar.
     /// - Throws: as `jsonSchema(_:source:)` for the functions' parameters.
     public static func toolCalls(
         _ tools: [ToolDefinition], format: ToolCallFormat, allowsSeveral: Bool,

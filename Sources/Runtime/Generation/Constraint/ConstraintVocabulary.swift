@@ -1,7 +1,7 @@
 /// A tokenizer's tokens as the bytes that they decode to, arranged for asking which of them a grammar
 /// allows.
 ///
-/// Made once for a model, in some tens of milliseconds, and shared by all constraints. Special tokens are
+/// Made once for a model, in some tenths of a second, and shared by all constraints. Special tokens are
 /// left out: they are no text. Tokens of plain text, which may stand anywhere in a JSON string, are told
 /// apart from the rest, so that inside a string only the rest is tried one by one.
 public final class ConstraintVocabulary: Sendable {

@@ -48,7 +48,7 @@ extension GrammarBuilder {
 
     /// Reads a decimal number without exponent between two integers; nil leaves a side open.
     ///
-    /// - Parameter exclusive: whether each bound is not itself in the range.
+    /// A bound that is `exclusive` is not itself in the range.
     mutating func decimal(
         from minimum: Int?, through maximum: Int?, exclusive: (minimum: Bool, maximum: Bool),
         from state: Int32

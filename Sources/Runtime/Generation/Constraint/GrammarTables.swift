@@ -42,7 +42,7 @@ struct GrammarTables {
     private var frameNumbers: [Frame: Int32] = [:]
     private var sets: [Places] = []
     private var setNumbers: [[Place]: Int32] = [:]
-    /// The set after each class of bytes: [sets × classes]
+    // The set after each class of bytes: [sets × classes]
     private var transitions: [Int32] = []
     private var masks: [Int32: [UInt64]] = [:]
     // Of the walk through the trie: the set before each depth

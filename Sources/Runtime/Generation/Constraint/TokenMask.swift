@@ -43,7 +43,9 @@ public final class TokenMask {
 
     /// Sets to `value` what belongs to the tokens that are not allowed.
     ///
-    /// - Parameter logits: [count], or probabilities.
+    /// - Parameters:
+    ///   - logits: [count], or probabilities.
+    ///   - value: what they are set to.
     func clear(_ logits: UnsafeMutableBufferPointer<Float>, to value: Float) {
         precondition(logits.count == count, "\(logits.count) logits, a mask over \(count) tokens")
         for (index, word) in words.enumerated() where word != .max {

@@ -24,7 +24,8 @@ enum ConstraintWalks {
         (try? Tokenizer(json: ByteTokenizer.json(added: ["<end>"]), source: "test"))
         .map(words)
 
-    private static func words(_ tokenizer: Tokenizer) -> Words {
+    /// The tokens of a tokenizer.
+    static func words(_ tokenizer: Tokenizer) -> Words {
         let end = tokenizer.endOfText ?? tokenizer.id(of: "<end>") ?? 0
         var ids: [String: Int32] = [:]
         for id in 0..<Int32(tokenizer.idBound) where !tokenizer.isSpecial(id) {

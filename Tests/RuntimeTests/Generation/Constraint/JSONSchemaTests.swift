@@ -170,6 +170,18 @@ import Testing
         }
     }
 
+    @Test func `a tokenizer that spells spaces and falls back to bytes writes JSON too`() throws {
+        let words = ConstraintWalks.words(try TokenizerCases.tokenizer("metaspace"))
+        let schema = try JSON(parsing: Self.cases[0].schema, source: "schema")
+        let automaton = try automaton(Self.cases[0].schema, words)
+        for seed in UInt64(0)..<60 {
+            let text = try #require(
+                ConstraintWalks.random(automaton.makeConstraint(), words, seed: seed))
+            let value = try JSON(parsing: text, source: text)
+            #expect(SchemaValidator(root: schema).accepts(value, schema), "\(text)")
+        }
+    }
+
     @Test func `blanks end, nesting ends`() throws {
         let words = try #require(ConstraintWalks.bytes)
         let automaton = try ConstraintAutomaton(.jsonObject(), words.vocabulary)
