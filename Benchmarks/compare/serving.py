@@ -79,7 +79,7 @@ def start(options: argparse.Namespace, adapters: Adapters) -> tuple[subprocess.P
     server = subprocess.Popen(
         command(options, adapters), stdout=subprocess.PIPE if ours else subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    port = int(json.loads(server.stdout.readline())["address"].rsplit(":", 1)[1]) if ours else LLAMA_PORT
+    port = int(json.loads(server.stdout.readline())["url"].rsplit(":", 1)[1]) if ours else LLAMA_PORT
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and server.poll() is None:
         try:

@@ -124,11 +124,22 @@ struct TestClient: Sendable {
         TestAnswer(try await client.execute(uri: path, method: .get, headers: headers))
     }
 
+    /// A browser's question before a request.
+    func options(_ path: String, headers: HTTPFields) async throws -> TestAnswer {
+        TestAnswer(try await client.execute(uri: path, method: .options, headers: headers))
+    }
+
     /// A POST of JSON.
     func post(
         _ path: String, _ body: JSON, headers: HTTPFields = [:]
     ) async throws -> TestAnswer {
         try await post(path, body.text(), headers: headers)
+    }
+
+    /// A POST of any bytes.
+    func post(_ path: String, bytes: [UInt8]) async throws -> TestAnswer {
+        TestAnswer(
+            try await client.execute(uri: path, method: .post, body: ByteBuffer(bytes: bytes)))
     }
 
     /// A POST of any text.

@@ -20,7 +20,12 @@ struct RequestFields {
         } catch let error as LorikeetError {
             throw APIError(.badRequest, error.description, code: "invalid_json")
         }
-        try self.init(json, name: "the request's body", prefix: "")
+        guard case .object = json else {
+            throw APIError(
+                .badRequest, "The request's body: expected an object, got \(json.kind).",
+                code: "invalid_type")
+        }
+        try self.init(json, name: "", prefix: "")
     }
 
     private init(_ json: JSON, name: String, prefix: String) throws {

@@ -1,0 +1,83 @@
+import LorikeetRuntime
+import LorikeetServer
+import Testing
+
+struct CompletionTests {
+    private func complete(
+        _ client: TestClient, _ prompt: JSON, _ more: JSON = [:]
+    ) async throws -> TestAnswer {
+        var body: JSON = ["prompt": prompt, "temperature": 0, "max_tokens": 5]
+        for (key, value) in more.object ?? [:] { body[key] = value }
+        return try await client.post("/v1/completions", body)
+    }
+
+    private func texts(_ answer: TestAnswer) throws -> [String?] {
+        try (answer.json["choices"]?.array ?? []).map { $0["text"]?.string }
+    }
+
+    @Test func `a text, tokens, and lists of either are continued alike`() async throws {
+        let server = try TestServer()
+        try await server.withClient { client in
+            let one = try await complete(client, "ab")
+            #expect(try one.json["object"]?.string == "text_completion")
+            #expect(try one.json["usage"]?["prompt_tokens"]?.int == 2)
+            let text = try texts(one)
+            #expect(text.count == 1)
+            let tokens: JSON = [97, 98]
+            #expect(try texts(await complete(client, tokens)) == text)
+            let other = try texts(await complete(client, "cd"))
+            #expect(other != text)
+            #expect(try texts(await complete(client, ["ab", "cd"])) == text + other)
+            let lists: JSON = .array([tokens, [99, 100]])
+            #expect(try texts(await complete(client, lists)) == text + other)
+            let several = try await complete(client, ["ab", "cd"], ["n": 2])
+            #expect(try texts(several) == text + text + other + other)
+            #expect(try several.json["usage"]?["prompt_tokens"]?.int == 4)
+            #expect(try several.json["usage"]?["completion_tokens"]?.int == 20)
+        }
+    }
+
+    @Test func `16 tokens are OpenAI's usual length`() async throws {
+        let server = try TestServer()
+        try await server.withClient { client in
+            let answer = try await client.post("/v1/completions", ["prompt": "ab"])
+            #expect(try answer.json["usage"]?["completion_tokens"]?.int == 16)
+        }
+    }
+
+    @Test func `an echo begins with the prompt, and may be all`() async throws {
+        let server = try TestServer()
+        try await server.withClient { client in
+            let plain = try texts(await complete(client, "ab"))[0] ?? ""
+            let echoed = try await complete(client, "ab", ["echo": true])
+            #expect(try texts(echoed) == ["ab" + plain])
+            let streamed = try await complete(client, "ab", ["echo": true, "stream": true])
+            let pieces = try streamed.chunks().flatMap { $0["choices"]?.array ?? [] }
+            #expect(pieces.compactMap { $0["text"]?.string }.joined() == "ab" + plain)
+            #expect(pieces.last?["finish_reason"]?.string == "length")
+            let alone = try await complete(client, "ab", ["echo": true, "max_tokens": 0])
+            #expect(try texts(alone) == ["ab"])
+        }
+    }
+
+    @Test func `log probabilities have the older form`() async throws {
+        let server = try TestServer()
+        try await server.withClient { client in
+            let answer = try await complete(client, "ab", ["logprobs": 2])
+            let logs = try #require(
+                try answer.json["choices"]?.array?.first?["logprobs"])
+            for key in ["tokens", "token_logprobs", "top_logprobs", "text_offset"] {
+                #expect(logs[key]?.array?.count == 5, "\(key)")
+            }
+            #expect(logs["text_offset"]?.array?.first?.int == 0)
+            let streamed = try await complete(client, "ab", ["logprobs": 2, "stream": true])
+            for key in ["tokens", "token_logprobs", "text_offset"] {
+                let pieces = try streamed.chunks().flatMap {
+                    $0["choices"]?.array?.first?["logprobs"]?[key]?.array ?? []
+                }
+                #expect(pieces.count == 5, "\(key)")
+                if key != "text_offset" { #expect(pieces == logs[key]?.array, "\(key)") }
+            }
+        }
+    }
+}
