@@ -14,7 +14,7 @@ import Testing
             try TinyLanguageModel.write(to: folder + "/model")
             return try await body(
                 LanguageModel(
-                    path: folder + "/model", compute: Compute(threads: 2, precision: precision)))
+                    path: folder + "/model", compute: Compute(threads: 2, precision: precision, isBatchInvariant: true)))
         }
     }
 
@@ -23,6 +23,13 @@ import Testing
     }
 
     private func adapter(_ salt: Int, rank: Int, of model: LanguageModel) -> EngineAdapter {
+        let deltas = deltas(salt, rank: rank, of: model)
+        return EngineAdapter(
+            key: "\(salt) \(rank)",
+            deltas: PackedDeltas(deltas, for: model.model.configuration, on: model.compute))
+    }
+
+    private func deltas(_ salt: Int, rank: Int, of model: LanguageModel) -> TestAdapter {
         let configuration = model.model.configuration
         var deltas: [ModulePath: LowRankDelta] = [:]
         for layer in 0..<configuration.layerCount {
@@ -34,7 +41,7 @@ import Testing
                     rank: rank, scale: 0.2)
             }
         }
-        return EngineAdapter(key: "adapter \(salt)", deltas: TestAdapter(deltas))
+        return TestAdapter(deltas)
     }
 
     private func request(
@@ -90,8 +97,11 @@ import Testing
         alone.maximumTokens = request.maximumTokens ?? 256
         alone.sampling = request.sampling
         var answer = Answer()
-        let generation = try TextGenerator(model).generate(
-            alone, adapter: request.adapter?.deltas)
+        let adapter = request.adapter.map { adapter in
+            let numbers = adapter.key.split(separator: " ").compactMap { Int($0) }
+            return deltas(numbers[0], rank: numbers[1], of: model)
+        }
+        let generation = try TextGenerator(model).generate(alone, adapter: adapter)
         answer.tokens = generation.choices.map(\.token)
         answer.text = generation.text
         return answer

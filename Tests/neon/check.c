@@ -198,6 +198,56 @@ static void check_products(const quant_matrix *w, size_t M) {
   }
 }
 
+// --- Low-rank terms ---
+
+static void check_low_rank(size_t rank, size_t inputs, size_t outputs, int halves) {
+  size_t stride = quant_low_rank_stride(inputs), width = QUANT_LOW_RANK_PANEL;
+  size_t a_count = rank * stride, b_count = (outputs + width - 1) / width * width * rank;
+  float *a = noise(a_count), *b = noise(b_count);
+  uint16_t *a_halves = memory(2 * a_count), *b_halves = memory(2 * b_count);
+  scalar->f16_from_f32(a, a_count, a_halves);
+  scalar->f16_from_f32(b, b_count, b_halves);
+  quant_low_rank t = {.a = a, .b = b, .rank = rank, .inputs = inputs, .outputs = outputs};
+  if (halves) t.a = a_halves, t.b = b_halves;
+  t.halves = halves;
+  t.scale = 0.75f;
+  enum { ROWS = 13 };
+  size_t ldx = inputs + 3, ldu = rank + 1, ldy = outputs + 2, end = outputs;
+  float *x = noise(ROWS * ldx), *before = noise(ROWS * ldy);
+  float *u[2], *y[2];
+  for (int i = 0; i < 2; i++) {
+    const quant_kernels *kernels = i ? tested : scalar;
+    u[i] = memory(4 * ROWS * ldu);
+    y[i] = copy(before, 4 * ROWS * ldy);
+    // A few rows first, then the rest; cut ranks and outputs too.
+    for (size_t m = 0, rows = 2; m < ROWS; m += rows, rows = ROWS - 2) {
+      size_t cut = rank / 3, middle = outputs / 2 / width * width;
+      kernels->low_rank_down(&t, x + m * ldx, ldx, rows, 0, cut, u[i] + m * ldu, ldu);
+      kernels->low_rank_down(&t, x + m * ldx, ldx, rows, cut, rank, u[i] + m * ldu, ldu);
+      const float *from = u[0] + m * ldu;
+      kernels->low_rank_up(&t, from, ldu, rows, 0, middle, y[i] + m * ldy, ldy);
+      kernels->low_rank_up(&t, from, ldu, rows, middle, end, y[i] + m * ldy, ldy);
+    }
+  }
+  // |x|, |a|, |b| <= 2.
+  for (size_t i = 0; i < ROWS * ldu; i++) {
+    check(close_sums(u[0][i], u[1][i], inputs, 4 * (double)inputs), "down", rank, inputs, outputs);
+  }
+  for (size_t i = 0; i < ROWS * ldy; i++) {
+    size_t o = i % ldy;
+    double magnitude = fabs(before[i]);
+    for (size_t r = 0; o < end && r < rank; r++) magnitude += fabs(u[0][i / ldy * ldu + r]) * 1.5;
+    int same = o < end ? close_sums(y[0][i], y[1][i], rank, magnitude) : y[1][i] == before[i];
+    check(same, "up", rank, inputs, outputs);
+  }
+  // A row alone has the same bits.
+  float *alone = copy(before + 12 * ldy, 4 * ldy), *row = memory(4 * ldu);
+  tested->low_rank_down(&t, x + 12 * ldx, ldx, 1, 0, rank, row, ldu);
+  tested->low_rank_up(&t, u[0] + 12 * ldu, ldu, 1, 0, end, alone, ldy);
+  check(!memcmp(row, u[1] + 12 * ldu, 4 * rank), "down of one row", rank, inputs, outputs);
+  check(!memcmp(alone, y[1] + 12 * ldy, 4 * outputs), "up of one row", rank, inputs, outputs);
+}
+
 // --- Products of integers ---
 
 static quant_tiles tiles(size_t rows, size_t columns, int bits) {
@@ -569,6 +619,12 @@ int main(void) {
       }
     }
     size_t ranks[] = {1, 3, 4, 8, 9, 16, 33};
+    for (size_t i = 0; i < sizeof ranks / sizeof *ranks; i++) {
+      for (size_t n = 1; n < 300; n += 1 + n * 3 / 2) {
+        for (int halves = 0; halves < 2; halves++) check_low_rank(ranks[i], n, 301 - n, halves);
+        release(0);
+      }
+    }
     for (size_t i = 0; i < sizeof ranks / sizeof *ranks; i++) {
       for (size_t n = 1; n < 200; n += 1 + n * 3 / 2) {
         check_factor(ranks[i], n, 0);

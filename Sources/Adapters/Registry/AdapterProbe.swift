@@ -21,7 +21,7 @@ public final class AdapterProbe: Sendable {
             let pass = InferencePass(model: model, compute: compute, chunk: prompt.count)
             let cache = pass.makeCache(capacity: prompt.count)
             return try withExtendedLifetime(pass) {
-                Array(try pass.forward(prompt, cache: cache, adapter: adapter))
+                Array(try pass.forward(prompt, cache: cache, adapter: pass.pack(adapter)))
             }
         }
     }

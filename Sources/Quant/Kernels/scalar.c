@@ -255,6 +255,39 @@ static void gemm(const quant_gemm *p, float *scratch) {
   }
 }
 
+static float low_rank_element(const quant_low_rank *term, const void *factor, size_t i) {
+  return term->halves ? f32_of_f16(((const uint16_t *)factor)[i]) : ((const float *)factor)[i];
+}
+
+static void low_rank_down(const quant_low_rank *term, const float *x, size_t ldx, size_t rows,
+                          size_t rank_begin, size_t rank_end, float *u, size_t ldu) {
+  size_t stride = quant_low_rank_stride(term->inputs);
+  for (size_t m = 0; m < rows; m++) {
+    for (size_t r = rank_begin; r < rank_end; r++) {
+      float sum = 0;
+      for (size_t k = 0; k < term->inputs; k++) {
+        sum += low_rank_element(term, term->a, r * stride + k) * x[m * ldx + k];
+      }
+      u[m * ldu + r] = sum;
+    }
+  }
+}
+
+static void low_rank_up(const quant_low_rank *term, const float *u, size_t ldu, size_t rows,
+                        size_t output_begin, size_t output_end, float *y, size_t ldy) {
+  for (size_t m = 0; m < rows; m++) {
+    for (size_t o = output_begin; o < output_end; o++) {
+      size_t panel = o / QUANT_LOW_RANK_PANEL, column = o % QUANT_LOW_RANK_PANEL;
+      float sum = 0;
+      for (size_t r = 0; r < term->rank; r++) {
+        size_t i = (panel * term->rank + r) * QUANT_LOW_RANK_PANEL + column;
+        sum += low_rank_element(term, term->b, i) * u[m * ldu + r];
+      }
+      y[m * ldy + o] += term->scale * sum;
+    }
+  }
+}
+
 #include "scalar_refactoring.h"
 #include "scalar_tiles.h"
 
@@ -338,6 +371,8 @@ const quant_kernels quant_kernels_scalar = {
     .matmul = matmul,
     .matmul_backward = matmul_backward,
     .gemm = gemm,
+    .low_rank_down = low_rank_down,
+    .low_rank_up = low_rank_up,
     .tile_4bit = tile_4bit,
     .tile_8bit = tile_8bit,
     .prepare = prepare,

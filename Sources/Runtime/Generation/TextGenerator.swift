@@ -62,6 +62,8 @@ public final class TextGenerator {
     private let pass: InferencePass
     private let cached: TokenCache
     private var cachedAdapter: (any LowRankDeltas)?
+    // As the pass takes it.
+    private var packed: PackedDeltas?
 
     /// A generator for sequences of at most `capacity` tokens (the model's limit by default).
     public init(_ model: LanguageModel, capacity: Int? = nil) {
@@ -96,7 +98,7 @@ public final class TextGenerator {
 
         let clock = ContinuousClock()
         let start = clock.now
-        var logits = try forward(Array(prompt[generation.cachedTokens...]), adapter)
+        var logits = try forward(Array(prompt[generation.cachedTokens...]))
 
         var sampler = Sampler(
             request.sampling, prompt: prompt, vocabulary: logits.count, compute: model.compute)
@@ -132,7 +134,7 @@ public final class TextGenerator {
                 break
             }
             guard generation.choices.count < room else { break }
-            logits = try forward([choice.token], adapter)
+            logits = try forward([choice.token])
         }
         _ = emit(stops.append(decoder.finish()))
         _ = emit(stops.finish())
@@ -144,19 +146,21 @@ public final class TextGenerator {
     public func reset() {
         cached.truncate(to: 0)
         cachedAdapter = nil
+        packed = nil
     }
 
-    private func forward(
-        _ tokens: [Int32], _ adapter: (any LowRankDeltas)?
-    ) throws -> UnsafeBufferPointer<Float> {
-        let logits = try pass.forward(tokens, cache: cached.cache, adapter: adapter)
+    private func forward(_ tokens: [Int32]) throws -> UnsafeBufferPointer<Float> {
+        let logits = try pass.forward(tokens, cache: cached.cache, adapter: packed)
         cached.append(tokens)
         return logits
     }
 
     /// Keeps what the cache shares with `prompt` and returns how many tokens that is.
     private func reuse(_ prompt: [Int32], _ adapter: (any LowRankDeltas)?) -> Int {
-        if adapter !== cachedAdapter { reset() }
+        if adapter !== cachedAdapter {
+            reset()
+            packed = pass.pack(adapter)
+        }
         cachedAdapter = adapter
         // The last token runs again: its logits are not kept.
         return cached.keep(prefixOf: prompt, atMost: max(0, prompt.count - 1))

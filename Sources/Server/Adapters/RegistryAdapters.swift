@@ -5,7 +5,7 @@ public import LorikeetRuntime
 /// The adapters of a registry, as the API asks for them.
 public final class RegistryAdapters: ServedAdapters {
     /// What an engine takes of an adapter.
-    public typealias Registry = AdapterRegistry<any LowRankDeltas>
+    public typealias Registry = AdapterRegistry<PackedDeltas>
 
     private let registry: Registry
     private let roots: AllowedRoots
@@ -20,7 +20,11 @@ public final class RegistryAdapters: ServedAdapters {
     public static func registry(
         _ model: LanguageModel, options: AdapterRegistryOptions = AdapterRegistryOptions()
     ) -> Registry {
-        AdapterRegistry(AdapterBase(model), options: options) { $0 } memory: { _ in 0 }
+        AdapterRegistry(AdapterBase(model), options: options) {
+            PackedDeltas($0, for: model.model.configuration, on: model.compute)
+        } memory: {
+            $0.memory
+        }
     }
 
     /// The adapters, by name.

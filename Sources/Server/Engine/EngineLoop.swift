@@ -140,18 +140,13 @@ final class EngineLoop {
         }
         guard !batch.isEmpty else { return }
         statistics.steps += 1
-        let groups = Dictionary(grouping: batch) { $0.sequence.adapterKey }
-        for group in groups.values {
-            do {
-                let logits = try pass.forward(
-                    group.map(\.input),
-                    adapter: group[0].sequence.submission.request.adapter?.deltas)
-                advance(group.map(\.sequence), counts: group.map(\.input.tokens.count), logits)
-            } catch let error as LorikeetError {
-                for (sequence, _) in group { sequence.fail(error) }
-            } catch {
-                preconditionFailure("\(error)")
-            }
+        do {
+            let logits = try pass.forward(batch.map(\.input))
+            advance(batch.map(\.sequence), counts: batch.map(\.input.tokens.count), logits)
+        } catch let error as LorikeetError {
+            for (sequence, _) in batch { sequence.fail(error) }
+        } catch {
+            preconditionFailure("\(error)")
         }
     }
 

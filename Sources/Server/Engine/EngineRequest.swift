@@ -26,14 +26,14 @@ public struct EngineAdapter: Sendable {
     /// What its keys and values belong to: equal for equal contents and scales, and for these alone.
     public var key: String
     /// The low-rank terms.
-    public var deltas: any LowRankDeltas
+    public var deltas: PackedDeltas
     // Held until the request is over.
     private let owner: (any Sendable)?
 
     /// An adapter whose content `key` identifies.
     ///
     /// - owner: what must live until the request is over.
-    public init(key: String, deltas: any LowRankDeltas, owner: (any Sendable)? = nil) {
+    public init(key: String, deltas: PackedDeltas, owner: (any Sendable)? = nil) {
         self.key = key
         self.deltas = deltas
         self.owner = owner

@@ -83,7 +83,9 @@ final class EngineSequence {
 
     /// The next tokens to run, so many at most.
     func input(atMost limit: Int) -> InferencePass.Input {
-        InferencePass.Input(Array(tokens[cache.count...].prefix(limit)), after: cache)
+        InferencePass.Input(
+            Array(tokens[cache.count...].prefix(limit)), after: cache,
+            adapter: submission.request.adapter?.deltas)
     }
 
     /// The full pages, where there are more than at the last call.

@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import Logging
 import LorikeetAdapters
+import LorikeetQuant
 import LorikeetRuntime
 import LorikeetServer
 import Synchronization
@@ -47,7 +48,11 @@ struct Serve: ParsableCommand {
         try listening.apply(to: &options)
         limits.apply(to: &options)
 
-        let model = try LanguageModel(path: model, compute: common.compute(precision))
+        // Nobody's answer depends on what else is in the batch.
+        let compute = Compute(
+            threads: common.threads, precision: precision.precision ?? .int16,
+            isBatchInvariant: true)
+        let model = try LanguageModel(path: model, compute: compute)
         let digest = try model.baseDigest()
         let logger = listening.logger
         let registry = try adapters.registry(model, baseName: options.modelName)

@@ -148,6 +148,34 @@ typedef struct {
   int accumulate;
 } quant_gemm;
 
+// --- Low-rank terms ---
+
+enum {
+  // Outputs of a panel of B.
+  QUANT_LOW_RANK_PANEL = 32,
+  // A's rows are padded to a multiple of so many.
+  QUANT_LOW_RANK_UNIT = 16
+};
+
+// The factors of a term y += scale B (A x), packed for products with few rows and many:
+//
+//   a  [rank][inputs, padded with zeros to a multiple of QUANT_LOW_RANK_UNIT]
+//   b  [panels][rank][QUANT_LOW_RANK_PANEL]
+//
+// Column i of panel p of b is output QUANT_LOW_RANK_PANEL * p + i, zeros beyond the last: no sum
+// goes across lanes, and a range of outputs lies together.
+typedef struct {
+  const void *a, *b;
+  int halves;  // IEEE halves, or floats
+  size_t rank, inputs, outputs;
+  float scale;
+} quant_low_rank;
+
+// Elements between two rows of `a`.
+static inline size_t quant_low_rank_stride(size_t inputs) {
+  return (inputs + QUANT_LOW_RANK_UNIT - 1) / QUANT_LOW_RANK_UNIT * QUANT_LOW_RANK_UNIT;
+}
+
 // --- RefLoRA's algebra, float64 ---
 
 // A low-rank factor F [rank, n] in fp32: element (i, k) is data[i * n + k], or of a tall one, which
@@ -211,6 +239,19 @@ typedef struct quant_kernels {
 
   // A product of matrices that are no weights; scratch as matmul has it.
   void (*gemm)(const quant_gemm *product, float *scratch);
+
+  // --- Low-rank terms, fp32 arithmetic ---
+
+  // Every bit of a row's result depends on that row and the term alone.
+
+  // U = X Aᵀ: u[m * ldu + r] = sum_k a[r][k] x[m * ldx + k] for rank_begin <= r < rank_end,
+  // m < rows.
+  void (*low_rank_down)(const quant_low_rank *term, const float *x, size_t ldx, size_t rows,
+                        size_t rank_begin, size_t rank_end, float *u, size_t ldu);
+  // Y += scale U Bᵀ: y[m * ldy + o] += scale sum_r u[m * ldu + r] b[o][r] for output_begin <= o <
+  // output_end, m < rows. output_begin is a multiple of QUANT_LOW_RANK_PANEL.
+  void (*low_rank_up)(const quant_low_rank *term, const float *u, size_t ldu, size_t rows,
+                      size_t output_begin, size_t output_end, float *y, size_t ldy);
 
   // --- Products of integers (exact) ---
 
@@ -329,6 +370,11 @@ static inline void quant_pause(void) {
 #elif defined(__aarch64__)
   __asm__ volatile("yield");
 #endif
+}
+
+// Has memory that will be read soon brought into the second-level cache.
+static inline void quant_prefetch(const void *memory, size_t bytes) {
+  for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch((const char *)memory + i, 0, 2);
 }
 
 // Tables this machine can run, scalar first, best last; returns how many were written (at most
