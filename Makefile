@@ -5,6 +5,7 @@ SHELL := /bin/bash
 
 packages := libopenblas-dev liblapacke-dev libzstd-dev pkg-config python3-pip
 lint_packages := clang-format
+client_packages := python3-venv curl openssl
 compare_packages := g++ python3-venv
 swift_sources := Sources Tests Package.swift Benchmarks/Sources Benchmarks/Package.swift
 lorikeet := .build/release/lorikeet
@@ -58,8 +59,13 @@ survive: models build ## kill a training run at 20 random moments, resume it, an
 	Tests/survive/run
 
 .PHONY: interop
-interop: models ## check against transformers, bitsandbytes and PEFT, installed into .venv from PyPI
+interop: models ## check against transformers, bitsandbytes, PEFT and openai, installed into .venv from PyPI
 	Tests/interop/run
+
+.PHONY: clients
+clients: models build ## check the server with OpenAI's client, LiteLLM and curl, installed into .venv-server
+	@$(call install,$(client_packages))
+	Tests/interop/run server
 
 .PHONY: bench
 bench: models build ## measure kernels and the verbs on the default model beside this machine's ceilings

@@ -162,7 +162,7 @@ struct BadRequestTests {
     }
 
     @Test func `a prompt longer than is allowed is refused`() async throws {
-        let server = try TestServer { $0.promptLimit = 30 }
+        let server = try TestServer { $0.promptLimit = 25 }
         try await server.withClient { client in
             #expect(try await client.chat().status == 200)
             let answer = try await client.chat("hello, hello")

@@ -98,7 +98,7 @@ struct ModelTests {
                 try await client.get("/v1/models/three").json["digest"]
                     == client.get("/v1/models/one").json["digest"])
             // The name is taken, unless it is to be replaced.
-            try await load("three", folder + "/two").expectError(422)
+            try await load("three", folder + "/two").expectError(400)
             let replaced = try await load("three", folder + "/two", ["load_inplace": true])
             #expect(replaced.status == 200)
             #expect(

@@ -8,7 +8,7 @@ import Testing
 struct ConnectionTests {
     private static let body =
         "{\"messages\": [{\"role\": \"user\", \"content\": \"x\"}], \"max_tokens\": 1000, "
-        + "\"ignore_eos\": true, \"stream\": STREAM}"
+        + "\"n\": 64, \"ignore_eos\": true, \"stream\": STREAM}"
 
     private static func request(stream: Bool) -> String {
         let body = body.replacingOccurrences(of: "STREAM", with: stream ? "true" : "false")
@@ -22,8 +22,12 @@ struct ConnectionTests {
     ) async throws {
         let server = try TestServer(change: change)
         try await server.withClient(.live) { client in
-            try await body(server, client, try #require(client.client.port))
-            #expect(try await client.get("/health").status == 200)
+            let port = try #require(client.client.port)
+            try await body(server, client, port)
+            // The server goes on.
+            let connection = try RawConnection(port: port)
+            connection.send("GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+            #expect(await connection.read(until: "{\"status\":\"ok\"}") != nil)
         }
     }
 
@@ -41,10 +45,10 @@ struct ConnectionTests {
         try await withServer { server, client, port in
             let connection = try RawConnection(port: port)
             connection.send(Self.request(stream: stream))
-            #expect(try await eventually { server.engine.statistics.running == 1 })
+            #expect(try await eventually { server.engine.statistics.running > 0 })
             connection.drop()
             #expect(try await eventually { server.engine.statistics.running == 0 })
-            #expect(server.engine.statistics.generatedTokens < 1000)
+            #expect(server.engine.statistics.generatedTokens < 64 * 1000)
         }
     }
 
@@ -53,7 +57,7 @@ struct ConnectionTests {
             let connection = try RawConnection(port: port)
             connection.send("GET /health HTTP/1.1\r\nHost: x\r\nX-Long: ")
             connection.send(String(repeating: "a", count: 1 << 20))
-            let answer = try #require(connection.read())
+            let answer = try #require(await connection.read())
             #expect(answer.hasPrefix("HTTP/1.1 431 "), "\(answer.prefix(200))")
             #expect(answer.contains("\"code\":\"headers_too_large\""))
         }
@@ -64,7 +68,7 @@ struct ConnectionTests {
             let connection = try RawConnection(port: port)
             connection.send("GET /health HTTP/1.1\r\nHost: x\r\n")
             connection.send((0..<1000).map { "X-\($0): a\r\n" }.joined() + "\r\n")
-            let answer = try #require(connection.read())
+            let answer = try #require(await connection.read())
             #expect(answer.hasPrefix("HTTP/1.1 431 "), "\(answer.prefix(200))")
         }
     }
@@ -73,7 +77,7 @@ struct ConnectionTests {
         try await withServer { _, _, port in
             let connection = try RawConnection(port: port)
             connection.send("hello\r\n\r\n")
-            let answer = try #require(connection.read())
+            let answer = try #require(await connection.read())
             #expect(answer.hasPrefix("HTTP/1.1 400 "), "\(answer.prefix(200))")
             #expect(answer.contains("\"code\":\"invalid_http\""))
         }
@@ -85,7 +89,7 @@ struct ConnectionTests {
             connection.send(
                 "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{\"me")
             connection.closeOutput()
-            let answer = try #require(connection.read())
+            let answer = try #require(await connection.read())
             #expect(answer.hasPrefix("HTTP/1.1 400 "), "\(answer.prefix(200))")
             #expect(answer.contains("\"code\":\"incomplete_request\""))
             #expect(server.engine.statistics.promptTokens == 0)
@@ -99,7 +103,7 @@ struct ConnectionTests {
             for start in ["", "GET /health HT", "GET /health HTTP/1.1\r\nHost: x\r\nX-"] {
                 let connection = try RawConnection(port: port)
                 connection.send(start)
-                #expect(connection.read() != nil, "\(start)")
+                #expect(await connection.read() != nil, "\(start)")
             }
         }
     }
@@ -111,7 +115,7 @@ struct ConnectionTests {
             let connection = try RawConnection(port: port)
             connection.send(
                 "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{\"me")
-            let answer = try #require(connection.read(until: "timeout"))
+            let answer = try #require(await connection.read(until: "timeout"))
             #expect(answer.hasPrefix("HTTP/1.1 408 "), "\(answer.prefix(200))")
         }
     }
@@ -121,7 +125,7 @@ struct ConnectionTests {
             let connection = try RawConnection(port: port)
             for _ in 0..<3 {
                 connection.send("GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
-                let answer = try #require(connection.read(until: "{\"status\":\"ok\"}"))
+                let answer = try #require(await connection.read(until: "{\"status\":\"ok\"}"))
                 #expect(answer.hasPrefix("HTTP/1.1 200 "))
             }
         }

@@ -52,7 +52,15 @@ final class RawConnection: Sendable {
     func drop() { shutdown(descriptor, Int32(SHUT_RDWR)) }
 
     /// Reads until `text` has come or the other side has closed; nil when neither happens in time.
-    func read(until text: String? = nil) -> String? {
+    ///
+    /// On a thread of its own: the server needs those that tests run on.
+    func read(until text: String? = nil) async -> String? {
+        await withCheckedContinuation { continuation in
+            Thread.detachNewThread { [self] in continuation.resume(returning: receive(until: text)) }
+        }
+    }
+
+    private func receive(until text: String?) -> String? {
         var bytes: [UInt8] = []
         var buffer = [UInt8](repeating: 0, count: 4096)
         while true {
