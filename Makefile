@@ -5,6 +5,7 @@ SHELL := /bin/bash
 
 packages := libopenblas-dev liblapacke-dev libzstd-dev pkg-config python3-pip
 lint_packages := clang-format
+interop_packages := python3-venv chromium chromium-driver fonts-noto-core fonts-noto-mono
 compare_packages := g++ python3-venv
 swift_sources := Sources Tests Package.swift Benchmarks/Sources Benchmarks/Package.swift
 lorikeet := .build/release/lorikeet
@@ -58,7 +59,8 @@ survive: models build ## kill a training run at 20 random moments, resume it, an
 	Tests/survive/run
 
 .PHONY: interop
-interop: models ## check against transformers, bitsandbytes and PEFT, installed into .venv from PyPI
+interop: models ## check against transformers, bitsandbytes and PEFT, installed into .venv from PyPI, and the page in Chromium
+	@$(call install,$(interop_packages))
 	Tests/interop/run
 
 .PHONY: bench

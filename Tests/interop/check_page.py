@@ -408,7 +408,7 @@ def asks_for_a_key(page):
     page.wait("the refusal", lambda: "refuses" in page.text("#key-reason"))
     page.press("right", Keys.ENTER)
     page.wait("the form to go", lambda: not page.one("#key").is_displayed())
-    button(page.all(".answer")[-1], "Regenerate").click()
+    button(page.all(".answer")[-1], "Try again").click()
     page.wait("the answer", lambda: not page.is_busy() and page.text(".answer .body"))
     assert page.script("return [Object.values(sessionStorage), localStorage.length, document.cookie]") == [["right"], 0, ""]
     page.script("sessionStorage.clear()")
@@ -509,7 +509,7 @@ def looks_right(page):
 
     page.size(*NARROW)
     assert not page.script(TOO_WIDE), page.script(TOO_WIDE)
-    page.one("#conversation").send_keys(Keys.HOME)
+    page.script("document.getElementById('conversation').scrollTop = 0")
     page.picture("narrow")
     page.one("#open-panel").click()
     assert page.focus() == "close-panel" and page.one("main").get_attribute("inert") is not None
