@@ -50,7 +50,8 @@ window.fetch = async (path, options) => {
   if (path !== "/v1/models") return response;
   const list = await response.json();
   const loss = Array.from({ length: 1000 }, (_, step) => [step + 1, 1 + 3 * Math.exp(-step / 200)]);
-  list.data.find((model) => model.id === "pirate").training = { steps: 1000, final_loss: 1.02, loss: [null, [1, "x"], ...loss] };
+  const training = { steps: 1000, final_loss: 1.02, loss: [null, [1, "x"], ...loss] };
+  list.data.find((model) => model.id === "pirate").training = training;
   return new Response(JSON.stringify(list));
 };
 """
@@ -87,10 +88,13 @@ return [...document.querySelectorAll("body *")].filter((node) => node.checkVisib
 
 # Elements that reach beyond the sides of the window or scroll sideways, but for code, which does so on its own.
 TOO_WIDE = """
-return [...document.querySelectorAll("body *")].filter((node) => node.checkVisibility() && !node.closest("pre, .spoken, svg")
-  && (node.getBoundingClientRect().right > innerWidth + 0.5 || node.getBoundingClientRect().left < -0.5
-    || (["auto", "scroll"].includes(getComputedStyle(node).overflowX) && node.scrollWidth > node.clientWidth)))
-  .map((node) => node.outerHTML.slice(0, 80)).concat(document.documentElement.scrollWidth > innerWidth ? ["the page"] : []);
+const wide = [...document.querySelectorAll("body *")].filter((node) => node.checkVisibility()
+  && !node.closest("pre, .spoken, svg")).filter((node) => {
+    const { left, right } = node.getBoundingClientRect();
+    return left < -0.5 || right > innerWidth + 0.5
+      || (["auto", "scroll"].includes(getComputedStyle(node).overflowX) && node.scrollWidth > node.clientWidth);
+  }).map((node) => node.outerHTML.slice(0, 80));
+return document.documentElement.scrollWidth > innerWidth ? ["the page", ...wide] : wide;
 """
 
 
@@ -113,7 +117,8 @@ class Page:
         return self.driver.execute_cdp_cmd(name, parameters)
 
     def size(self, width, height):
-        self.command("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+        self.command("Emulation.setDeviceMetricsOverride", **metrics)
 
     def scheme(self, scheme):
         self.command("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
@@ -154,7 +159,8 @@ class Page:
     def focus(self):
         """What has the focus: its id or name, or else its text."""
         return self.script(
-            "const e = document.activeElement; return e.id || e.name || e.querySelector('.name')?.textContent || e.textContent.trim()"
+            "const e = document.activeElement;"
+            "return e.id || e.name || e.querySelector('.name')?.textContent || e.textContent.trim()"
         )
 
     def tab_to(self, name):
@@ -186,7 +192,11 @@ class Page:
     def can(self, pieces, breaks=False):
         """Puts pieces of text, or whole events, in place of the next answer."""
         events = [
-            piece if piece.startswith("data:") else "data: " + json.dumps({"choices": [{"index": 0, "delta": {"content": piece}}]})
+            (
+                piece
+                if piece.startswith("data:")
+                else "data: " + json.dumps({"choices": [{"index": 0, "delta": {"content": piece}}]})
+            )
             for piece in pieces
         ]
         self.script(CANNED_STREAM, [event + "\n\n" for event in events], breaks)
