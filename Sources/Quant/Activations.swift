@@ -10,6 +10,7 @@ public final class Activations: @unchecked Sendable {
     private static let fewRows = 4
 
     private let shared = Storage()
+    private let prepared = Gate()
     private let own: [Storage]
 
     /// Bytes for products of up to `count` rows, many of them, over up to `columns` columns.
@@ -39,12 +40,14 @@ public final class Activations: @unchecked Sendable {
         let prepared: UnsafePointer<quant_activations>
     }
 
-    /// Quantizes X and calls `body` for every piece of a product with it.
+    /// Quantizes X and calls `body` for every piece of a product with it, all in one region.
     ///
     /// - x: [count, columns]
     /// - units: of outputs, in a size that the caller chooses.
+    /// - lead: how many pieces of `first` begin the region.
     func withPrepared(
         _ x: UnsafePointer<Float>, count: Int, columns: Int, units: Int, on compute: Compute,
+        after lead: Int = 0, first: (_ thread: Int, _ piece: Int) -> Void = { _, _ in },
         _ body: (Piece) -> Void
     ) {
         let groups = (count + Int(QUANT_GROUP) - 1) / Int(QUANT_GROUP)
@@ -54,7 +57,8 @@ public final class Activations: @unchecked Sendable {
             storage.reserve(count: count, columns: columns, precision: precision)
         }
         if few {
-            compute.pool.split(units, perThread: 1) { thread, begin, end in
+            compute.pool.split(units, perThread: 1, after: lead, first: first) {
+                thread, begin, end in
                 let prepared = own[thread].raw
                 compute.kernels.prepare(x, columns, 0, groups, prepared)
                 body(
@@ -63,35 +67,45 @@ public final class Activations: @unchecked Sendable {
             }
             return
         }
-        compute.pool.split(groups) { _, begin, end in
-            compute.kernels.prepare(x, columns, begin, end, shared.raw)
+        prepared.close(until: groups)
+        func begin(_ thread: Int, _ piece: Int) {
+            guard piece < groups else { return first(thread, piece - groups) }
+            compute.kernels.prepare(x, columns, piece, piece + 1, shared.raw)
+            prepared.arrive()
         }
         if count < Self.manyRows {
-            compute.pool.split(units) { thread, begin, end in
+            compute.pool.split(units, after: groups + lead, first: begin) { thread, begin, end in
+                prepared.wait()
                 body(
                     Piece(
                         thread: thread, units: begin..<end, rows: 0..<count, prepared: shared.raw))
             }
             return
         }
-        divide(units: units, groups: groups, count: count, on: compute, body)
+        divide(
+            units: units, groups: groups, count: count, on: compute, after: groups + lead,
+            first: begin, body)
     }
 
     // A unit is a panel, which costs its decoding: each is one thread's. What the number of threads does
     // not divide is divided by rows instead (9 panels for 2 threads would be 5 and 4).
     private func divide(
-        units: Int, groups: Int, count: Int, on compute: Compute, _ body: (Piece) -> Void
+        units: Int, groups: Int, count: Int, on compute: Compute, after lead: Int,
+        first: (_ thread: Int, _ piece: Int) -> Void, _ body: (Piece) -> Void
     ) {
         let threads = compute.pool.count
         let whole = units / threads * threads
         let parts = max(1, min(threads, count / Self.rowsOfPart))
-        compute.pool.run(pieces: whole + (units - whole) * parts) { thread, piece in
+        compute.pool.run(pieces: lead + whole + (units - whole) * parts) { thread, claimed in
+            guard claimed >= lead else { return first(thread, claimed) }
+            prepared.wait()
+            let piece = claimed - lead
             let rest = max(piece - whole, 0)
             let unit = piece < whole ? piece : whole + rest / parts
             let part = rest % parts
-            let first = piece < whole ? 0 : groups * part / parts * Int(QUANT_GROUP)
+            let begin = piece < whole ? 0 : groups * part / parts * Int(QUANT_GROUP)
             let end = piece < whole ? count : groups * (part + 1) / parts * Int(QUANT_GROUP)
-            let rows = first..<min(end, count)
+            let rows = begin..<min(end, count)
             withUnsafePointer(to: shared.rows(rows)) {
                 body(Piece(thread: thread, units: unit..<unit + 1, rows: rows, prepared: $0))
             }

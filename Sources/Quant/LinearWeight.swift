@@ -82,25 +82,33 @@ public enum LinearWeight: Sendable {
         tiled && count >= Activations.manyRows ? 64 : 32
     }
 
-    /// Yᵢ (+)= X Wᵢᵀ for weights with the same input: one preparation of X and one region for all.
+    /// Yᵢ (+)= X Wᵢᵀ for weights with the same input, and low-rank terms: one region for all.
+    ///
+    /// Every bit of a row's result depends on that row and its terms alone, and in fp32 on whether it is
+    /// the only one, unless `compute` is batch-invariant.
     ///
     /// - Parameters:
     ///   - weights: one or more, of equal `columns`.
     ///   - x: [count, columns]
     ///   - count: rows of X.
     ///   - accumulate: whether the products are added to what the results hold.
+    ///   - terms: low-rank terms of some rows.
     ///   - activations: memory for X in integers.
     ///   - compute: what to run on.
     ///   - output: Yᵢ [count, rows of the i-th weight].
     public static func multiply(
         _ weights: [LinearWeight], _ x: UnsafePointer<Float>, count: Int, accumulate: Bool = false,
-        using activations: Activations, on compute: Compute,
+        terms: LowRankProduct? = nil, using activations: Activations, on compute: Compute,
         into output: (Int) -> UnsafeMutablePointer<Float>
     ) {
+        terms?.prepare(for: weights, accumulate: accumulate)
         let columns = weights[0].columns
         let isTiled = weights.contains(where: \.isTiled)
         let unit = unit(tiled: isTiled, count: count)
         func units(_ weight: LinearWeight) -> Int { (weight.rows + unit - 1) / unit }
+        let total = weights.reduce(0) { $0 + units($1) }
+        // With terms of a few rows, outputs that are computed while the factors behind them are fetched.
+        let step = terms == nil || count >= Activations.manyRows ? total : max(2, 16 / count)
         func run(
             _ thread: Int, _ outputs: Range<Int>, _ rows: Range<Int>,
             _ prepared: UnsafePointer<quant_activations>?
@@ -112,19 +120,36 @@ public enum LinearWeight: Sendable {
                 let to = min(outputs.upperBound - first, units(weight))
                 first += units(weight)
                 guard from < to else { continue }
-                weight.multiplyRows(
-                    from * unit..<min(to * unit, weight.rows), x + rows.lowerBound * columns,
-                    count: rows.count, prepared, accumulate: accumulate ? 1 : 0,
-                    into: output(i) + rows.lowerBound * weight.rows, thread: thread, on: compute)
+                let place = first - units(weight)
+                for begin in stride(from: from, to: to, by: step) {
+                    let end = min(begin + step, to)
+                    let (y, outputs) = (output(i), begin * unit..<min(end * unit, weight.rows))
+                    if step < total {
+                        terms?.fetch(
+                            of: i, outputs: outputs, share: place + begin..<place + end, of: total)
+                    }
+                    if accumulate { terms?.putAside(y, of: i, outputs: outputs, rows: rows) }
+                    weight.multiplyRows(
+                        outputs, x + rows.lowerBound * columns, count: rows.count, prepared,
+                        accumulate: accumulate ? 1 : 0, into: y + rows.lowerBound * weight.rows,
+                        thread: thread, on: compute)
+                    terms?.add(
+                        to: y, of: i, outputs: outputs, rows: rows, restores: accumulate,
+                        on: compute)
+                }
             }
         }
-        let total = weights.reduce(0) { $0 + units($1) }
+        let lead = terms?.claimCount ?? 0
+        func project(_ thread: Int, _ claim: Int) { terms?.project(claim, x, on: compute) }
         if isTiled {
             activations.withPrepared(
-                x, count: count, columns: columns, units: total, on: compute
+                x, count: count, columns: columns, units: total, on: compute, after: lead,
+                first: project
             ) { run($0.thread, $0.units, $0.rows, $0.prepared) }
         } else {
-            compute.pool.split(total) { run($0, $1..<$2, 0..<count, nil) }
+            compute.pool.split(total, after: lead, first: project) {
+                run($0, $1..<$2, 0..<count, nil)
+            }
         }
     }
 
@@ -136,7 +161,7 @@ public enum LinearWeight: Sendable {
         switch self {
         case .stored(let matrix):
             withUnsafePointer(to: matrix.raw) { w in
-                if count == 1 {
+                if count == 1, !compute.isBatchInvariant {
                     compute.kernels.matvec(w, x, rows.lowerBound, rows.upperBound, y, accumulate)
                 } else {
                     compute.kernels.matmul(

@@ -74,7 +74,7 @@ public final class ThreadPool: @unchecked Sendable {
     }
 
     /// Runs `body` once for every piece of 0 ..< pieces, and returns when all are done; a thread that is
-    /// free takes the next piece.
+    /// free takes the next piece, in ascending order.
     ///
     /// Which thread gets which piece depends on timing: `body` must write what belongs to its piece, or
     /// to its thread, and nothing else. Regions of one pool run one after the other, whoever calls; a
@@ -110,21 +110,27 @@ public final class ThreadPool: @unchecked Sendable {
     ///
     /// `perThread` ranges a thread, where there is enough to divide: several, so that a thread which is
     /// held up leaves its share to the others; one where a range costs as much as its work.
+    ///
+    /// `first` runs for every piece of 0 ..< lead, all of which are claimed before any range is.
     public func split(
-        _ total: Int, by grain: Int = 1, perThread: Int = 4,
+        _ total: Int, by grain: Int = 1, perThread: Int = 4, after lead: Int = 0,
+        first: (_ thread: Int, _ piece: Int) -> Void = { _, _ in },
         _ body: (_ thread: Int, _ begin: Int, _ end: Int) -> Void
     ) {
         precondition(total >= 0 && grain > 0, "\(total) in pieces of \(grain)")
         let grains = total / grain + (total % grain > 0 ? 1 : 0)
-        guard grains > 1, count > 1 else {
+        guard grains + lead > 1, count > 1 else {
+            for piece in 0..<lead { first(0, piece) }
             if total > 0 { body(0, 0, total) }
             return
         }
         // Four grains make a range worth claiming.
         let pieces = min(grains, max(count, min(count * perThread, grains / 4)))
-        run(pieces: pieces) { thread, piece in
-            let begin = min(grains * piece / pieces * grain, total)
-            let end = min(grains * (piece + 1) / pieces * grain, total)
+        run(pieces: lead + pieces) { thread, piece in
+            guard piece >= lead else { return first(thread, piece) }
+            let index = piece - lead
+            let begin = min(grains * index / pieces * grain, total)
+            let end = min(grains * (index + 1) / pieces * grain, total)
             if begin < end { body(thread, begin, end) }
         }
     }

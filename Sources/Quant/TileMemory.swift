@@ -1,13 +1,20 @@
-/// Memory for the tiles of a model's matrices, one after the other in few large pieces.
+/// Memory for the tiles of a model's matrices, or an adapter's factors, one after the other in few large
+/// pieces.
 ///
 /// A matrix of a small model is too small for huge pages of its own, and pages of 4 KB are slow to come by
 /// and miss the processor's address cache when a token's weights stream through it.
-final class TileMemory {
-    private static let pieceBytes = 32 << 20
+package final class TileMemory {
     private static let alignment = 64
 
+    private let pieceBytes: Int
     private var piece = Buffer<UInt8>(0)
     private var used = 0
+
+    /// Memory that comes so many bytes at a time.
+    package init(pieceBytes: Int = 32 << 20) { self.pieceBytes = pieceBytes }
+
+    /// What `bytes` take, for the next ones begin a cache line.
+    static func rounded(_ bytes: Int) -> Int { (bytes + alignment - 1) / alignment * alignment }
 
     /// `count` elements that hold anything, and what keeps them.
     func allocate<Element: BitwiseCopyable>(
@@ -15,11 +22,11 @@ final class TileMemory {
     ) -> (UnsafeMutablePointer<Element>, owner: AnyObject) {
         let bytes = count * MemoryLayout<Element>.stride
         if used + bytes > piece.count {
-            piece = Buffer(uninitialized: max(bytes, Self.pieceBytes))
+            piece = Buffer(uninitialized: max(bytes, pieceBytes))
             used = 0
         }
         let start = UnsafeMutableRawPointer(piece.pointer + used)
-        used += (bytes + Self.alignment - 1) / Self.alignment * Self.alignment
+        used += Self.rounded(bytes)
         return (start.bindMemory(to: Element.self, capacity: count), piece)
     }
 }

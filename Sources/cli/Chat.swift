@@ -51,7 +51,7 @@ private struct ChatSession {
     private let model: LanguageModel
     private let options: Chat
     private let generator: TextGenerator
-    private let registry: AdapterRegistry
+    private let registry: AdapterRegistry<any LowRankDeltas>
     private var selected: String?
     private var messages: [ChatMessage] = []
 
@@ -76,7 +76,7 @@ private struct ChatSession {
         switch (first, argument) {
         case ("/exit", _), ("/quit", _): return false
         case ("/reset", _): reset()
-        case ("/adapters", _): list()
+        case ("/adapters", _): try list()
         case ("/load", let path?): try load(path)
         case ("/adapter", let name?): try select(name)
         case (let command, _) where command.hasPrefix("/"):
@@ -97,7 +97,7 @@ private struct ChatSession {
             selected = nil
             return
         }
-        guard registry[name] != nil else {
+        guard registry.names.contains(name) else {
             let names = registry.names.joined(separator: ", ")
             throw LorikeetError(
                 .notFound, name, "no adapter of this name is loaded",
@@ -107,11 +107,11 @@ private struct ChatSession {
         selected = name
     }
 
-    private func list() {
+    private func list() throws {
         Terminal.note((selected == nil ? "* " : "  ") + "base")
         for name in registry.names {
-            Terminal.note(
-                (name == selected ? "* " : "  ") + "\(name): \(registry[name]?.line ?? "")")
+            let line = try registry.adapter(name)?.line ?? ""
+            Terminal.note((name == selected ? "* " : "  ") + "\(name): \(line)")
         }
     }
 
@@ -123,8 +123,7 @@ private struct ChatSession {
         let conversation = messages + [ChatMessage(role: "user", content: line)]
         let request = options.sampling.request(prompt: try model.chatPrompt(conversation))
         Interrupt.listen()
-        let generation = try generator.generate(request, adapter: selected.flatMap { registry[$0] })
-        {
+        let generation = try generator.generate(request, adapter: registry.adapter(selected)) {
             if !options.common.json { Terminal.write($0) }
             return !Interrupt.isRequested
         }

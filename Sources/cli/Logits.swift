@@ -40,7 +40,8 @@ struct Logits: ParsableCommand {
             self.model.adapter, over: model, of: checkpoint, on: compute)
         let pass = InferencePass(model: model, compute: compute)
         let cache = pass.makeCache(capacity: max(ids.count, 1))
-        let logits = try pass.forward(ids, cache: cache, adapter: adapter, logits: .all)
+        let logits = try pass.forward(
+            ids, cache: cache, adapter: pass.pack(adapter), logits: .all)
         let tensor = TensorDescription(
             name: "logits", type: .f32, shape: [ids.count, model.configuration.vocabularySize])
         try SafetensorsWriter.write(to: output, [tensor]) {

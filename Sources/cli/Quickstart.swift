@@ -81,7 +81,7 @@ struct Quickstart: ParsableCommand {
                 var request = GenerationRequest(
                     prompt: try model.chatPrompt([ChatMessage(role: "user", content: question)]))
                 request.maximumTokens = 48
-                let answer = try generator.generate(request, adapter: name.flatMap { registry[$0] })
+                let answer = try generator.generate(request, adapter: registry.adapter(name))
                 let label = (name ?? "base").padding(toLength: 7, withPad: " ", startingAt: 0)
                 Terminal.note(
                     "  \(label) \(answer.text.replacingOccurrences(of: "\n", with: "\n          "))"

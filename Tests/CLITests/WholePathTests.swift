@@ -20,7 +20,7 @@ struct WholePathTests {
 
     private func answer(
         _ adapter: String?, over base: LanguageModel, _ generator: TextGenerator,
-        _ registry: AdapterRegistry
+        _ registry: AdapterRegistry<any LowRankDeltas>
     ) throws -> [Int32] {
         var request = GenerationRequest(
             prompt: try base.chatPrompt([

@@ -21,23 +21,14 @@ struct KernelAttentionTests {
         static let heads = 2
         static let head = 1
         let headSize: Int
-        let keys: Buffer<UInt16>
-        let values: Buffer<UInt16>
+        let pages: KVPages
 
-        var raw: quant_kv {
-            quant_kv(
-                keys: keys.pointer, values: values.pointer, kv_heads: Self.heads,
-                head_size: headSize)
-        }
+        var raw: quant_kv { pages.raw }
 
         init(positions: Int, headSize: Int, on kernels: quant_kernels) {
             self.headSize = headSize
             let width = Self.heads * headSize
-            let block = Int(QUANT_KV_BLOCK)
-            let blocks = (positions + block - 1) / block
-            // What was never written is NaN.
-            keys = Buffer([UInt16](repeating: 0xffff, count: blocks * block * width))
-            values = Buffer([UInt16](repeating: 0xffff, count: positions * width))
+            pages = KVPages(positions: positions, heads: Self.heads, headSize: headSize)
             let k = noise(positions * (width + 1), seed: 11)
             let v = noise(positions * (width + 2), seed: 12)
             var raw = raw
@@ -49,21 +40,16 @@ struct KernelAttentionTests {
                 v.pointer + first * (width + 2), width + 2, first, positions - first)
         }
 
-        func keyIndex(_ j: Int, _ d: Int) -> Int {
-            let block = Int(QUANT_KV_BLOCK)
-            return ((j / block * Self.heads + Self.head) * headSize + d) * block + j % block
-        }
-
-        func valueIndex(_ j: Int, _ c: Int) -> Int {
-            (j * Self.heads + Self.head) * headSize + c
-        }
-
         func key(_ j: Int) -> [Double] {
-            (0..<headSize).map { Double(Float(half: keys[keyIndex(j, $0)])) }
+            (0..<headSize).map {
+                Double(Float(half: pages.key(head: Self.head, position: j, dimension: $0).pointee))
+            }
         }
 
         func value(_ j: Int) -> [Double] {
-            (0..<headSize).map { Double(Float(half: values[valueIndex(j, $0)])) }
+            (0..<headSize).map {
+                Double(Float(half: pages.value(head: Self.head, position: j)[$0]))
+            }
         }
     }
 
@@ -253,9 +239,10 @@ struct KernelAttentionTests {
                 past: positions - rows, begin: 0, end: positions, scale: 0.125)
         }
         let clean = result()
-        cache.values[cache.valueIndex(positions - 1, 5)] = 0x7e00
+        cache.pages.value(head: Cache.head, position: positions - 1)[5] = 0x7e00
         let damagedValue = result()
-        cache.keys[cache.keyIndex(positions - 1, 5)] = 0x7e00
+        cache.pages.key(head: Cache.head, position: positions - 1, dimension: 5)
+            .pointee = 0x7e00
         let damagedKey = result()
         let last = (rows - 1) * clean.ldo
         #expect(damagedValue.o.array[..<last] == clean.o.array[..<last])
@@ -351,16 +338,19 @@ struct KernelAttentionTests {
             0x7bff, 0x7bff, 0x7bff, 0xfbff, 0x7c00, 0xfc00, 0xfbff, 1,
             0, 2, 0x8000, 0x3c00, 0x3c02, 0x4200, 0x7e00, 0x7bff,
         ]
-        let keys = Buffer<UInt16>(16 * Int(QUANT_KV_BLOCK))
-        let values = Buffer<UInt16>(4 * 16)
-        var raw = quant_kv(
-            keys: keys.pointer, values: values.pointer, kv_heads: 1, head_size: 16)
+        let pages = KVPages(positions: 4, heads: 1, headSize: 16)
+        var raw = pages.raw
         instructionSet.kernels.kv_write(&raw, x.pointer, 16, x.pointer, 16, 3, 1)
+        func half(_ position: Int, _ d: Int) -> (key: UInt16, value: UInt16) {
+            (
+                pages.key(head: 0, position: position, dimension: d).pointee,
+                pages.value(head: 0, position: position)[d]
+            )
+        }
         for d in 0..<16 {
-            #expect(values[3 * 16 + d] == expected[d], "\(x[d])")
-            #expect(keys[d * Int(QUANT_KV_BLOCK) + 3] == expected[d], "\(x[d])")
+            #expect(half(3, d) == (expected[d], expected[d]), "\(x[d])")
             // The neighbours are as they were.
-            #expect(values[2 * 16 + d] == 0 && keys[d * Int(QUANT_KV_BLOCK) + 2] == 0)
+            #expect(half(2, d) == (0xffff, 0xffff))
         }
     }
 }

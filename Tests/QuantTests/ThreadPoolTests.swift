@@ -37,6 +37,34 @@ struct ThreadPoolTests {
         #expect(clashes.load(ordering: .relaxed) == 0)
     }
 
+    // A range may wait for all leading pieces: it would wait in vain for one that nobody has claimed.
+    @Test(arguments: 1...5)
+    func `leading pieces of a split are claimed before its ranges`(threads: Int) {
+        let pool = ThreadPool(threads: threads)
+        for (lead, total) in [(0, 9), (1, 1), (3, 0), (7, 40), (20, 1)] {
+            let led = Buffer<Int>(lead)
+            let done = Atomic<Int>(0)
+            let covered = Atomic<Int>(0)
+            let late = Atomic<Int>(0)
+            pool.split(
+                total, after: lead,
+                first: { _, piece in
+                    led[piece] += 1
+                    done.add(1, ordering: .acquiringAndReleasing)
+                }
+            ) { _, begin, end in
+                let clock = ContinuousClock()
+                let deadline = clock.now + .seconds(20)
+                while done.load(ordering: .acquiring) < lead, clock.now < deadline {}
+                if done.load(ordering: .acquiring) < lead { late.add(1, ordering: .relaxed) }
+                covered.add(end - begin, ordering: .relaxed)
+            }
+            #expect(led.array == [Int](repeating: 1, count: lead))
+            #expect(covered.load(ordering: .relaxed) == total)
+            #expect(late.load(ordering: .relaxed) == 0)
+        }
+    }
+
     @Test(arguments: 1...8, [1, 3, 16, 64])
     func `a split covers its range once, cut at multiples of the grain`(threads: Int, grain: Int) {
         let pool = ThreadPool(threads: threads)

@@ -44,13 +44,12 @@ final class TestServer: Sendable {
         }
         let model = try LanguageModel(
             path: folder + "/model", compute: Compute(threads: 1, precision: .fp32))
-        let registry = RegistryAdapters(
-            AdapterRegistry(model), over: model.model.configuration, roots: [folder + "/adapters"])
+        let registry = RegistryAdapters.registry(model)
         try FileManager.default.createDirectory(
             atPath: folder + "/adapters", withIntermediateDirectories: true)
         for (index, name) in adapters.enumerated() {
             try Self.writeAdapter(to: folder + "/adapters/" + name, seed: UInt64(index), model)
-            try registry.add(name: name, path: folder + "/adapters/" + name)
+            try registry.load(name: name, path: folder + "/adapters/" + name)
         }
         engine = Engine(model, options: options)
         var serverOptions = ServerOptions()
@@ -61,7 +60,9 @@ final class TestServer: Sendable {
         var logger = Logger(label: "test")
         logger.logLevel = .critical
         server = try APIServer(
-            engine: engine, adapters: registry, baseDigest: model.baseDigest(),
+            engine: engine,
+            adapters: RegistryAdapters(registry, roots: AllowedRoots([folder + "/adapters"])),
+            baseDigest: model.baseDigest(),
             options: serverOptions, logger: logger)
     }
 

@@ -33,4 +33,15 @@ public enum Fixtures {
         defer { try? FileManager.default.removeItem(atPath: folder) }
         return try body(folder)
     }
+
+    /// The same for a body that waits.
+    public static func withTemporaryFolder<Result>(
+        _ body: (String) async throws -> Result
+    ) async throws -> Result {
+        let folder = FileManager.default.temporaryDirectory
+            .appending(path: "lorikeet-\(UUID().uuidString)").path(percentEncoded: false)
+        try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        return try await body(folder)
+    }
 }

@@ -48,7 +48,7 @@ def swaps(url, folder):
     post(url + "/v1/load_lora_adapter", other)
     second = post(url + "/v1/chat/completions", {"model": "one", "messages": QUESTION, "temperature": 0, "max_tokens": 8})
     assert first["system_fingerprint"] != second["system_fingerprint"]
-    post(url + "/v1/load_lora_adapter", {"lora_name": "x", "lora_path": "/etc"}, expect=403)
+    post(url + "/v1/load_lora_adapter", {"lora_name": "x", "lora_path": "/etc"}, expect=404)
     post(url + "/v1/unload_lora_adapter", {"lora_name": "one"})
     post(url + "/v1/chat/completions", {"model": "one", "messages": QUESTION}, expect=404)
 

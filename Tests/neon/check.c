@@ -198,6 +198,56 @@ static void check_products(const quant_matrix *w, size_t M) {
   }
 }
 
+// --- Low-rank terms ---
+
+static void check_low_rank(size_t rank, size_t inputs, size_t outputs, int halves) {
+  size_t stride = quant_low_rank_stride(inputs), width = QUANT_LOW_RANK_PANEL;
+  size_t a_count = rank * stride, b_count = (outputs + width - 1) / width * width * rank;
+  float *a = noise(a_count), *b = noise(b_count);
+  uint16_t *a_halves = memory(2 * a_count), *b_halves = memory(2 * b_count);
+  scalar->f16_from_f32(a, a_count, a_halves);
+  scalar->f16_from_f32(b, b_count, b_halves);
+  quant_low_rank t = {.a = a, .b = b, .rank = rank, .inputs = inputs, .outputs = outputs};
+  if (halves) t.a = a_halves, t.b = b_halves;
+  t.halves = halves;
+  t.scale = 0.75f;
+  enum { ROWS = 13 };
+  size_t ldx = inputs + 3, ldu = rank + 1, ldy = outputs + 2, end = outputs;
+  float *x = noise(ROWS * ldx), *before = noise(ROWS * ldy);
+  float *u[2], *y[2];
+  for (int i = 0; i < 2; i++) {
+    const quant_kernels *kernels = i ? tested : scalar;
+    u[i] = memory(4 * ROWS * ldu);
+    y[i] = copy(before, 4 * ROWS * ldy);
+    // A few rows first, then the rest; cut ranks and outputs too.
+    for (size_t m = 0, rows = 2; m < ROWS; m += rows, rows = ROWS - 2) {
+      size_t cut = rank / 3, middle = outputs / 2 / width * width;
+      kernels->low_rank_down(&t, x + m * ldx, ldx, rows, 0, cut, u[i] + m * ldu, ldu);
+      kernels->low_rank_down(&t, x + m * ldx, ldx, rows, cut, rank, u[i] + m * ldu, ldu);
+      const float *from = u[0] + m * ldu;
+      kernels->low_rank_up(&t, from, ldu, rows, 0, middle, y[i] + m * ldy, ldy);
+      kernels->low_rank_up(&t, from, ldu, rows, middle, end, y[i] + m * ldy, ldy);
+    }
+  }
+  // |x|, |a|, |b| <= 2.
+  for (size_t i = 0; i < ROWS * ldu; i++) {
+    check(close_sums(u[0][i], u[1][i], inputs, 4 * (double)inputs), "down", rank, inputs, outputs);
+  }
+  for (size_t i = 0; i < ROWS * ldy; i++) {
+    size_t o = i % ldy;
+    double magnitude = fabs(before[i]);
+    for (size_t r = 0; o < end && r < rank; r++) magnitude += fabs(u[0][i / ldy * ldu + r]) * 1.5;
+    int same = o < end ? close_sums(y[0][i], y[1][i], rank, magnitude) : y[1][i] == before[i];
+    check(same, "up", rank, inputs, outputs);
+  }
+  // A row alone has the same bits.
+  float *alone = copy(before + 12 * ldy, 4 * ldy), *row = memory(4 * ldu);
+  tested->low_rank_down(&t, x + 12 * ldx, ldx, 1, 0, rank, row, ldu);
+  tested->low_rank_up(&t, u[0] + 12 * ldu, ldu, 1, 0, end, alone, ldy);
+  check(!memcmp(row, u[1] + 12 * ldu, 4 * rank), "down of one row", rank, inputs, outputs);
+  check(!memcmp(alone, y[1] + 12 * ldy, 4 * outputs), "up of one row", rank, inputs, outputs);
+}
+
 // --- Products of integers ---
 
 static quant_tiles tiles(size_t rows, size_t columns, int bits) {
@@ -278,21 +328,27 @@ static float of_half(uint16_t half) {
 static void check_attention(size_t rows, size_t group, size_t positions, size_t D) {
   enum { HEADS = 2, HEAD = 1, BLOCK = QUANT_KV_BLOCK };
   size_t width = HEADS * D, queries = rows * group, ldq = group * D + 3, ldo = group * D + 2;
-  size_t blocks = (positions + BLOCK - 1) / BLOCK, bytes = 2 * blocks * BLOCK * width;
+  size_t pages = (positions + QUANT_KV_PAGE - 1) / QUANT_KV_PAGE;
+  size_t page = QUANT_KV_PAGE * width, bytes = 2 * 2 * page;
   float *k = noise(positions * width), *v = noise(positions * width), *q = noise(rows * ldq);
   k[0] = 1e6f, v[1] = -1e6f;
   quant_kv kv[2];
   for (int i = 0; i < 2; i++) {
     const quant_kernels *kernels = i ? tested : scalar;
-    kv[i] = (quant_kv){memory(bytes), memory(bytes), HEADS, D};
-    memset(kv[i].keys, 0xff, bytes);  // NaN, where nothing is written
+    uint16_t **table = memory(pages * sizeof *table);
+    for (size_t p = 0; p < pages; p++) {
+      table[p] = memory(bytes);
+      memset(table[p], 0xff, bytes);  // NaN, where nothing is written
+    }
+    kv[i] = (quant_kv){table, 0, page, HEADS, D};
     size_t first = positions / 2;
     kernels->kv_write(&kv[i], k, width, v, width, 0, first);
     kernels->kv_write(&kv[i], k + first * width, width, v + first * width, width, first,
                       positions - first);
   }
-  check(!memcmp(kv[0].keys, kv[1].keys, bytes), "kv_write: keys", positions, D, 0);
-  check(!memcmp(kv[0].values, kv[1].values, bytes), "kv_write: values", positions, D, 0);
+  for (size_t p = 0; p < pages; p++) {
+    check(!memcmp(kv[0].pages[p], kv[1].pages[p], bytes), "kv_write", positions, D, p);
+  }
 
   float *o = memory(8 * rows * ldo), *top = memory(8 * queries), *sum = memory(8 * queries);
   float *scratch = memory(4 * QUANT_ATTEND_SCRATCH), scale = 0.3f;
@@ -313,7 +369,7 @@ static void check_attention(size_t rows, size_t group, size_t positions, size_t 
       double size = 0;
       scores[j] = 0;
       for (size_t d = 0; d < D; d++) {
-        uint16_t key = kv[0].keys[((j / BLOCK * HEADS + HEAD) * D + d) * BLOCK + j % BLOCK];
+        uint16_t key = quant_key(&kv[0], HEAD, j)[d * BLOCK];
         double product = (double)scale * q[i * ldq + g * D + d] * of_half(key);
         scores[j] += product;
         size += fabs(product);
@@ -331,7 +387,7 @@ static void check_attention(size_t rows, size_t group, size_t positions, size_t 
     for (size_t c = 0; c < D; c++) {
       double value = 0, magnitude = 0;
       for (size_t j = 0; j < seen; j++) {
-        double x = of_half(kv[0].values[(j * HEADS + HEAD) * D + c]);
+        double x = of_half(quant_value(&kv[0], HEAD, j)[c]);
         value += exp(scores[j] - highest) * x / total;
         magnitude += exp(scores[j] - highest) * fabs(x) / total;
       }
@@ -563,6 +619,12 @@ int main(void) {
       }
     }
     size_t ranks[] = {1, 3, 4, 8, 9, 16, 33};
+    for (size_t i = 0; i < sizeof ranks / sizeof *ranks; i++) {
+      for (size_t n = 1; n < 300; n += 1 + n * 3 / 2) {
+        for (int halves = 0; halves < 2; halves++) check_low_rank(ranks[i], n, 301 - n, halves);
+        release(0);
+      }
+    }
     for (size_t i = 0; i < sizeof ranks / sizeof *ranks; i++) {
       for (size_t n = 1; n < 200; n += 1 + n * 3 / 2) {
         check_factor(ranks[i], n, 0);

@@ -19,11 +19,14 @@ for set in InstructionSet.supported where set.name != "scalar" {
         table.add(measureFormat(on: computes[0], ceiling))
         for compute in computes { table.add(measureProducts(layers, on: compute, ceiling)) }
         table.add(measureAttention(on: computes[0], ceiling))
+        // Halves, as serving has them.
+        table.add(measureLowRank(on: computes[1], ceiling))
     }
 }
 
 let checkpoint = try Checkpoints.open(model)
 for precision in Precision.allCases { table.add(try measureGeneration(checkpoint, precision)) }
+table.add(try measureAdapters(checkpoint))
 table.add(try measureTraining(checkpoint))
 
 let folder = FileManager.default.temporaryDirectory.appending(path: "lorikeet-\(UUID().uuidString)")

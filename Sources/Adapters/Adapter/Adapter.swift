@@ -81,6 +81,12 @@ public final class Adapter: LowRankDeltas {
             + magnitudes.values.reduce(0) { $0 + $1.count }
     }
 
+    /// Bytes of factors, magnitudes and output scales.
+    public var memory: Int {
+        deltas.values.reduce(0) { $0 + $1.memory }
+            + magnitudes.values.reduce(0) { $0 + Buffer<Float>.memory($1.count) }
+    }
+
     /// SHA-256 over each module in the model's order: a line of its name, rank, widths and scale's bits,
     /// with ` magnitude` at its end for DoRA, then A, B and the magnitudes as little-endian fp32.
     private static func digest(
@@ -102,6 +108,13 @@ public final class Adapter: LowRankDeltas {
             }
         }
         return hash.finalize().hexadecimal
+    }
+}
+
+extension LowRankDelta {
+    /// Bytes of the factors and output scales.
+    var memory: Int {
+        [a, b, outputScale].reduce(0) { $0 + ($1.map { Buffer<Float>.memory($0.count) } ?? 0) }
     }
 }
 

@@ -17,8 +17,9 @@ struct AdapterFiles {
 
     /// The files of a PEFT folder.
     ///
-    /// - Throws: `.notFound` for a missing file, `.unsupported` when the factors are a pickle.
-    init(folder: String) throws {
+    /// - Throws: `.notFound` for a missing file, `.unsupported` when the factors are a pickle or the files
+    ///   larger than `maximumBytes`.
+    init(folder: String, maximumBytes: Int) throws {
         source = folder
         let files = FileManager.default
         let factorsPath = folder + "/" + Self.factorsName
@@ -32,8 +33,14 @@ struct AdapterFiles {
                 advice: "Save the adapter again with PEFT (safe_serialization=True).")
         }
         let json = try MappedFile(path: folder + "/" + Self.configurationName)
-        configuration = withExtendedLifetime(json) { Array(json.bytes) }
         let file = try MappedFile(path: factorsPath)
+        guard json.bytes.count <= maximumBytes - min(file.bytes.count, maximumBytes) else {
+            throw LorikeetError(
+                .unsupported, folder, "the adapter is too large",
+                expected: "at most \(maximumBytes) bytes",
+                got: "\(json.bytes.count) + \(file.bytes.count)")
+        }
+        configuration = withExtendedLifetime(json) { Array(json.bytes) }
         factors = try FactorFile(bytes: file.bytes, owner: file, source: factorsPath)
     }
 

@@ -30,13 +30,17 @@ extension Adapters {
     }
 }
 
-extension AdapterRegistry {
-    /// An empty registry over `model`, which accepts bundles that were trained over it.
-    public convenience init(_ model: LanguageModel) {
-        self.init(
-            model: model.model.configuration, norms: RowNorms(model.model, on: model.compute)
-        ) { try model.baseDigest() }
+extension AdapterRegistry where Prepared == any LowRankDeltas {
+    /// An empty registry whose adapters are used as they are.
+    public convenience init(
+        _ base: AdapterBase, options: AdapterRegistryOptions = AdapterRegistryOptions()
+    ) {
+        // An adapter's own memory is counted anyway.
+        self.init(base, options: options, prepare: { $0 }, memory: { _ in 0 })
     }
+
+    /// An empty registry over `model`, which accepts bundles that were trained over it.
+    public convenience init(_ model: LanguageModel) { self.init(AdapterBase(model)) }
 }
 
 extension LanguageModel {

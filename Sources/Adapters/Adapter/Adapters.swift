@@ -22,22 +22,28 @@ public enum Adapters {
     ///   - name: what to call it; nil for the bundle's or the folder's name.
     ///   - allowOtherBase: whether a bundle's base may be another than `baseDigest` says.
     ///   - allowNoEffect: whether an adapter that changes nothing is accepted, as a start for training.
-    ///   - maximumBytes: what a bundle may hold.
+    ///   - trustedKeys: whose signature a bundle must carry; nil for anybody's or none. A PEFT folder carries
+    ///     none.
+    ///   - maximumBytes: what a bundle or folder may hold.
     /// - Returns: the adapter.
-    /// - Throws: `.notFound`, `.malformed`, `.unsupported`; `.mismatch` for an adapter of another base.
+    /// - Throws: `.notFound`, `.malformed`, `.unsupported`; `.mismatch` for an adapter of another base, or
+    ///   one that none of the trusted keys signed.
     public static func load(
         _ path: String, for model: ModelConfiguration, norms: RowNorms? = nil,
         baseDigest: (() throws -> String)? = nil, name: String? = nil, allowOtherBase: Bool = false,
-        allowNoEffect: Bool = false,
+        allowNoEffect: Bool = false, trustedKeys: TrustedKeys? = nil,
         maximumBytes: Int = AdapterBundle.defaultMaximumBytes
     ) throws -> Adapter {
         let adapter: Adapter
         if try isFolder(path) {
+            try trustedKeys?.require(nil, source: path)
             adapter = try Adapter(
-                files: AdapterFiles(folder: path), name: name ?? Self.name(of: path), manifest: nil,
-                allowNoEffect: allowNoEffect)
+                files: AdapterFiles(folder: path, maximumBytes: maximumBytes),
+                name: name ?? Self.name(of: path), manifest: nil, allowNoEffect: allowNoEffect)
         } else {
-            let archive = try BundleArchive(path: path, maximumBytes: maximumBytes)
+            let archive = try BundleArchive(
+                path: path, maximumBytes: maximumBytes, isComplete: false)
+            try trustedKeys?.require(archive.manifest.signer, source: path)
             if let stated = archive.manifest.baseDigest, !allowOtherBase, let baseDigest {
                 let got = try baseDigest()
                 guard got == stated else {
@@ -48,7 +54,7 @@ public enum Adapters {
                         got: got, advice: "Use it with its own base.")
                 }
             }
-            adapter = try archive.adapter(archive.adapterFiles(), name: name)
+            adapter = try archive.adapter(name: name)
         }
         try adapter.check(against: model, source: path)
         guard adapter.configuration.usesDoRA else { return adapter }
@@ -129,7 +135,9 @@ public enum Adapters {
     static func files(
         _ path: String, maximumBytes: Int
     ) throws -> (AdapterFiles, BundleManifest?) {
-        if try isFolder(path) { return (try AdapterFiles(folder: path), nil) }
+        if try isFolder(path) {
+            return (try AdapterFiles(folder: path, maximumBytes: maximumBytes), nil)
+        }
         let archive = try BundleArchive(path: path, maximumBytes: maximumBytes)
         return (try archive.adapterFiles(), archive.manifest)
     }
@@ -147,7 +155,7 @@ public enum Adapters {
             || FileManager.default.fileExists(atPath: path + "/" + AdapterFiles.configurationName)
     }
 
-    private static func isFolder(_ path: String) throws -> Bool {
+    static func isFolder(_ path: String) throws -> Bool {
         var isFolder: ObjCBool = false
         guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
             throw LorikeetError(.notFound, path, "there is no such adapter")

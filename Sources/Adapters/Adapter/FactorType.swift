@@ -55,13 +55,11 @@ extension Tensor {
     ///
     /// - Throws: `.unsupported` for a type that is no float.
     func floats(source: String) throws -> Buffer<Float> {
-        let values = Buffer<Float>(count)
+        let values = Buffer<Float>(uninitialized: count)
         switch type {
         case .f32:
-            for index in 0..<count {
-                let bits = bytes.loadUnaligned(fromByteOffset: 4 * index, as: UInt32.self)
-                values[index] = Float(bitPattern: UInt32(littleEndian: bits))
-            }
+            // Every machine that Swift runs on here is little-endian.
+            UnsafeMutableRawBufferPointer(values.elements).copyMemory(from: bytes)
         case .f16:
             for index in 0..<count {
                 let bits = bytes.loadUnaligned(fromByteOffset: 2 * index, as: UInt16.self)

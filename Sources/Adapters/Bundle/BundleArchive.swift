@@ -2,16 +2,23 @@ import LorikeetQuant
 import LorikeetRuntime
 
 /// A bundle's content, decompressed and split into its files, each with the digest the manifest states.
+///
+/// A load is spared the digests of the factors' file, stored and restored, which would be half of its time:
+/// the adapter's own digest covers every number.
 struct BundleArchive {
     let path: String
     let manifest: BundleManifest
+    // Whether the factors' file is hashed.
+    private let isComplete: Bool
     private let bytes: [UInt8]
-    private let ranges: [String: Range<Int>]
+    // A signature's left out, once it was found to be right.
+    private let files: [(name: String, content: Range<Int>)]
 
     /// Reads the bundle at `path`.
     ///
+    /// - isComplete: whether the file of factors is hashed, beside the others.
     /// - Throws: `.malformed` or `.unsupported`; see `AdapterBundle.verify`.
-    init(path: String, maximumBytes: Int) throws {
+    init(path: String, maximumBytes: Int, isComplete: Bool = true) throws {
         let file = try MappedFile(path: path)
         let bytes = try withExtendedLifetime(file) {
             try Zstandard.decompress(file.bytes, maximumBytes: maximumBytes, source: path)
@@ -27,7 +34,8 @@ struct BundleArchive {
         let json = try bytes.withUnsafeBytes {
             try JSON(parsing: UnsafeRawBufferPointer(rebasing: $0[content]), source: place)
         }
-        let manifest = try BundleManifest(json: json, source: place)
+        var manifest = try BundleManifest(json: json, source: place)
+        manifest.signer = try Self.signer(of: content, in: bytes, files: &files, path: path)
 
         let expected = Set([AdapterFiles.configurationName, Self.factorsName(manifest)])
         let got = Set(files.map(\.name))
@@ -42,13 +50,76 @@ struct BundleArchive {
         for (name, content) in files {
             try bytes.withUnsafeBytes {
                 try Self.check(
-                    UnsafeRawBufferPointer(rebasing: $0[content]), name, manifest.files, path)
+                    UnsafeRawBufferPointer(rebasing: $0[content]), name, manifest.files, path,
+                    isHashed: isComplete || name == AdapterFiles.configurationName)
             }
         }
+        self.isComplete = isComplete
         self.path = path
         self.manifest = manifest
         self.bytes = bytes
-        ranges = Dictionary(uniqueKeysWithValues: files.map { ($0.name, $0.content) })
+        self.files = [(AdapterBundle.manifestName, content)] + files
+    }
+
+    /// Who signed the manifest, whose two files are taken out of `files`; nil when nobody did.
+    private static func signer(
+        of manifest: Range<Int>, in bytes: [UInt8],
+        files: inout [(name: String, content: Range<Int>)], path: String
+    ) throws -> VerifyingKey? {
+        func take(_ name: String) -> ArraySlice<UInt8>? {
+            guard let index = files.firstIndex(where: { $0.name == name }) else { return nil }
+            return bytes[files.remove(at: index).content]
+        }
+        let (pem, signature) = (
+            take(AdapterBundle.signerName), take(AdapterBundle.signatureName)
+        )
+        guard pem != nil || signature != nil else { return nil }
+        guard let pem, let signature else {
+            throw LorikeetError(
+                .malformed, path, "half a signature",
+                expected: "\(AdapterBundle.signerName) and \(AdapterBundle.signatureName)")
+        }
+        let signer = try VerifyingKey(
+            pem: String(decoding: pem, as: UTF8.self),
+            source: path + "/" + AdapterBundle.signerName)
+        guard signer.isValid(signature, for: bytes[manifest]) else {
+            throw LorikeetError(
+                .malformed, path, "the signature is not of this manifest",
+                expected: "one by \(signer.fingerprint)",
+                advice: "The bundle was changed after it was signed; get it again.")
+        }
+        return signer
+    }
+
+    /// The bytes of the file `name`; none if there is no such file.
+    func file(_ name: String) -> ArraySlice<UInt8> { bytes[range(name)] }
+
+    /// Calls `body` with the names and bytes of the files, in order, without a signature's.
+    func withFiles<Result>(
+        _ body: ([(name: String, content: UnsafeRawBufferPointer)]) throws -> Result
+    ) rethrows -> Result {
+        try bytes.withUnsafeBytes { bytes in
+            try body(
+                files.map { ($0.name, UnsafeRawBufferPointer(rebasing: bytes[$0.content])) })
+        }
+    }
+
+    /// The adapter, called `name` or else as the manifest calls it.
+    ///
+    /// - Throws: what `adapterFiles()` and `adapter(_:name:)` throw; `.malformed` rather than another error
+    ///   when the file of factors was damaged.
+    func adapter(name: String?) throws -> Adapter {
+        do {
+            return try adapter(adapterFiles(), name: name)
+        } catch {
+            let factors = Self.factorsName(manifest)
+            try bytes.withUnsafeBytes {
+                try Self.check(
+                    UnsafeRawBufferPointer(rebasing: $0[range(factors)]), factors, manifest.files,
+                    path)
+            }
+            throw error
+        }
     }
 
     /// PEFT's two files, restored from the planes where need be.
@@ -60,7 +131,8 @@ struct BundleArchive {
             bytes: UnsafeRawBufferPointer(stored.elements), owner: stored, source: path)
         if manifest.encoding == .planes { factors = try BytePlanes.join(factors, source: path) }
         let configuration = Array(bytes[range(AdapterFiles.configurationName)])
-        try Self.check(factors.bytes, AdapterFiles.factorsName, manifest.unpacked, path)
+        try Self.check(
+            factors.bytes, AdapterFiles.factorsName, manifest.unpacked, path, isHashed: isComplete)
         try configuration.withUnsafeBytes {
             try Self.check($0, AdapterFiles.configurationName, manifest.unpacked, path)
         }
@@ -99,11 +171,13 @@ struct BundleArchive {
         }
     }
 
-    private func range(_ name: String) -> Range<Int> { ranges[name] ?? 0..<0 }
+    private func range(_ name: String) -> Range<Int> {
+        files.first { $0.name == name }?.content ?? 0..<0
+    }
 
     private static func check(
         _ bytes: UnsafeRawBufferPointer, _ name: String, _ files: [String: BundleManifest.File],
-        _ path: String
+        _ path: String, isHashed: Bool = true
     ) throws {
         guard let stated = files[name] else {
             throw LorikeetError(
@@ -114,6 +188,7 @@ struct BundleArchive {
                 .malformed, path, "the size of \(name)", expected: "\(stated.bytes) bytes",
                 got: "\(bytes.count)")
         }
+        guard isHashed else { return }
         let digest = Digest.sha256(bytes)
         guard digest == stated.sha256 else {
             throw LorikeetError(

@@ -52,6 +52,8 @@ public struct BundleManifest: Sendable, Equatable {
     public var chatTemplateDigest: String?
     /// What the trainer says of the training.
     public var training: JSON?
+    /// Who signed the bundle that it was read from; no part of manifest.json.
+    public var signer: VerifyingKey?
 }
 
 extension BundleManifest {

@@ -29,11 +29,13 @@ package enum Digest {
 
     /// Whether `text` has a digest's form.
     static func isValid(_ text: String) -> Bool {
-        text.utf8.count == 64
-            && text.utf8.allSatisfy {
-                (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0)
-                    || (UInt8(ascii: "a")...UInt8(ascii: "f")).contains($0)
-            }
+        text.utf8.count == 64 && text.utf8.allSatisfy(isHexadecimal)
+    }
+
+    /// Whether `character` is a digit of a digest.
+    static func isHexadecimal(_ character: UInt8) -> Bool {
+        (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(character)
+            || (UInt8(ascii: "a")...UInt8(ascii: "f")).contains(character)
     }
 }
 

@@ -181,7 +181,8 @@ public struct FineTuning: Sendable {
                 magnitudes: adapter.magnitudes)
             let bundle = "\(name).\(AdapterBundle.pathExtension)"
             let manifest = try AdapterBundle.pack(
-                folder, to: "\(folder)/\(bundle)", options: bundleOptions(name, base, run))
+                folder, to: "\(folder)/\(bundle)",
+                options: bundleOptions(name, base, run, curve: RunMetrics(path: folder)))
             report = Report(
                 run: run,
                 adapter: "\(options.training.method.rawValue), rank \(options.rank), "
@@ -219,8 +220,11 @@ public struct FineTuning: Sendable {
             baseModel: (model.checkpoint.path as NSString).lastPathComponent)
     }
 
+    // Points of the loss that a bundle carries: what a small chart shows.
+    private static let curvePoints = 100
+
     private func bundleOptions(
-        _ name: String, _ base: AdapterBundle.Options, _ run: Trainer.Summary
+        _ name: String, _ base: AdapterBundle.Options, _ run: Trainer.Summary, curve: RunMetrics
     ) -> AdapterBundle.Options {
         var options = base
         options.name = name
@@ -235,6 +239,9 @@ public struct FineTuning: Sendable {
             training["best_validation_loss"] = .double(validation.bestLoss)
             training["last_validation_loss"] = .double(validation.lastLoss)
         }
+        let losses = Smoothing(ofRun: run.steps)(curve.points("loss"))
+        training["loss"] = .array(
+            losses.sampled(to: Self.curvePoints).map { [.int(Int($0.x)), .double($0.y)] })
         options.training = training
         return options
     }

@@ -255,24 +255,47 @@ static void gemm(const quant_gemm *p, float *scratch) {
   }
 }
 
+static float low_rank_element(const quant_low_rank *term, const void *factor, size_t i) {
+  return term->halves ? f32_of_f16(((const uint16_t *)factor)[i]) : ((const float *)factor)[i];
+}
+
+static void low_rank_down(const quant_low_rank *term, const float *x, size_t ldx, size_t rows,
+                          size_t rank_begin, size_t rank_end, float *u, size_t ldu) {
+  size_t stride = quant_low_rank_stride(term->inputs);
+  for (size_t m = 0; m < rows; m++) {
+    for (size_t r = rank_begin; r < rank_end; r++) {
+      float sum = 0;
+      for (size_t k = 0; k < term->inputs; k++) {
+        sum += low_rank_element(term, term->a, r * stride + k) * x[m * ldx + k];
+      }
+      u[m * ldu + r] = sum;
+    }
+  }
+}
+
+static void low_rank_up(const quant_low_rank *term, const float *u, size_t ldu, size_t rows,
+                        size_t output_begin, size_t output_end, float *y, size_t ldy) {
+  for (size_t m = 0; m < rows; m++) {
+    for (size_t o = output_begin; o < output_end; o++) {
+      size_t panel = o / QUANT_LOW_RANK_PANEL, column = o % QUANT_LOW_RANK_PANEL;
+      float sum = 0;
+      for (size_t r = 0; r < term->rank; r++) {
+        size_t i = (panel * term->rank + r) * QUANT_LOW_RANK_PANEL + column;
+        sum += low_rank_element(term, term->b, i) * u[m * ldu + r];
+      }
+      y[m * ldy + o] += term->scale * sum;
+    }
+  }
+}
+
 #include "scalar_refactoring.h"
 #include "scalar_tiles.h"
-
-// Where dimension 0 of position j's key is; the next ones are QUANT_KV_BLOCK apart.
-static uint16_t *key_of(const quant_kv *kv, size_t head, size_t j) {
-  size_t row = j / QUANT_KV_BLOCK * kv->kv_heads + head;
-  return kv->keys + row * kv->head_size * QUANT_KV_BLOCK + j % QUANT_KV_BLOCK;
-}
-
-static uint16_t *value_of(const quant_kv *kv, size_t head, size_t j) {
-  return kv->values + (j * kv->kv_heads + head) * kv->head_size;
-}
 
 static void kv_write(const quant_kv *kv, const float *k, size_t ldk, const float *v, size_t ldv,
                      size_t position, size_t count) {
   for (size_t i = 0; i < count; i++) {
     for (size_t h = 0; h < kv->kv_heads; h++) {
-      uint16_t *key = key_of(kv, h, position + i), *value = value_of(kv, h, position + i);
+      uint16_t *key = quant_key(kv, h, position + i), *value = quant_value(kv, h, position + i);
       for (size_t d = 0; d < kv->head_size; d++) {
         key[d * QUANT_KV_BLOCK] = saturated_f16(k[i * ldk + h * kv->head_size + d]);
         value[d] = saturated_f16(v[i * ldv + h * kv->head_size + d]);
@@ -283,7 +306,7 @@ static void kv_write(const quant_kv *kv, const float *k, size_t ldk, const float
 
 // scale * q·k[j]
 static float score(const quant_kv *kv, size_t head, const float *q, size_t j, float scale) {
-  const uint16_t *key = key_of(kv, head, j);
+  const uint16_t *key = quant_key(kv, head, j);
   float sum = 0;
   for (size_t d = 0; d < kv->head_size; d++) sum += q[d] * f32_of_f16(key[d * QUANT_KV_BLOCK]);
   return scale * sum;
@@ -303,7 +326,7 @@ static void attend(const quant_kv *kv, size_t head, const float *q, size_t ldq, 
     }
     for (size_t c = 0; c < D; c++) out[c] = 0;
     for (size_t j = begin; j < seen; j++) {
-      const uint16_t *value = value_of(kv, head, j);
+      const uint16_t *value = quant_value(kv, head, j);
       float weight = expf(score(kv, head, query, j, scale) - largest);
       for (size_t c = 0; c < D; c++) out[c] += weight * f32_of_f16(value[c]);
       total += weight;
@@ -348,6 +371,8 @@ const quant_kernels quant_kernels_scalar = {
     .matmul = matmul,
     .matmul_backward = matmul_backward,
     .gemm = gemm,
+    .low_rank_down = low_rank_down,
+    .low_rank_up = low_rank_up,
     .tile_4bit = tile_4bit,
     .tile_8bit = tile_8bit,
     .prepare = prepare,

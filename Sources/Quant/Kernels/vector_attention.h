@@ -21,10 +21,6 @@ enum {
   CHUNK = 256,
   // Queries at a time: their scores are 64 KiB.
   QUERIES = 64,
-  // Positions that halves are fetched ahead of their use, past what a tile of scores reads: a
-  // head's
-  // values are far apart (32 heads of 128 from memory: 10.7 GB/s, and 7.3 without).
-  AHEAD = 128,
   // Vectors that hold a block's positions, or as many columns of values.
   BLOCK_VECS = QUANT_KV_BLOCK / LANES
 };
@@ -35,12 +31,16 @@ _Static_assert(3 * QUERIES * SLICE + 2 * CHUNK * QUANT_ATTEND_HEAD <= QUANT_ATTE
 
 // --- The cache ---
 
-INLINE const uint16_t *key_block(const quant_kv *kv, size_t head, size_t block) {
-  return kv->keys + (block * kv->kv_heads + head) * kv->head_size * QUANT_KV_BLOCK;
+// The end of what lies in the page of position j, or `stop`.
+INLINE size_t page_end(size_t j, size_t stop) {
+  return smaller((j / QUANT_KV_PAGE + 1) * QUANT_KV_PAGE, stop);
 }
 
-INLINE const uint16_t *value_row(const quant_kv *kv, size_t head, size_t position) {
-  return kv->values + (position * kv->kv_heads + head) * kv->head_size;
+// Bytes from the page of position j to the next one; 0 where that has no position before `stop`.
+INLINE ptrdiff_t next_page(const quant_kv *kv, size_t j, size_t stop) {
+  size_t page = j / QUANT_KV_PAGE;
+  if ((page + 1) * QUANT_KV_PAGE >= stop) return 0;
+  return (const char *)kv->pages[page + 1] - (const char *)kv->pages[page];
 }
 
 static void kv_write(const quant_kv *kv, const float *k, size_t ldk, const float *v, size_t ldv,
@@ -49,11 +49,10 @@ static void kv_write(const quant_kv *kv, const float *k, size_t ldk, const float
   uint16_t halves[QUANT_ATTEND_HEAD];
   for (size_t i = 0; i < count; i++) {
     size_t j = position + i;
-    saturated_f16_from_f32(v + i * ldv, kv->kv_heads * D, kv->values + j * kv->kv_heads * D);
+    saturated_f16_from_f32(v + i * ldv, kv->kv_heads * D, quant_value(kv, 0, j));
     for (size_t h = 0; h < kv->kv_heads; h++) {
       saturated_f16_from_f32(k + i * ldk + h * D, D, halves);
-      uint16_t *key = kv->keys + (j / QUANT_KV_BLOCK * kv->kv_heads + h) * D * QUANT_KV_BLOCK +
-                      j % QUANT_KV_BLOCK;
+      uint16_t *key = quant_key(kv, h, j);
       for (size_t d = 0; d < D; d++) key[d * QUANT_KV_BLOCK] = halves[d];
     }
   }
@@ -62,29 +61,34 @@ static void kv_write(const quant_kv *kv, const float *k, size_t ldk, const float
 // --- Products with halves ---
 
 // P[rows][16 * groups]: the 16 halves of row r and group g are at
-// first + r * row_stride + g * group_stride. `ahead` halves further is what will be wanted next.
+// first + r * row_stride + g * group_stride. `ahead` bytes further is what will be wanted next.
 typedef struct {
   const uint16_t *first;
-  size_t rows, row_stride, groups, group_stride, ahead;
+  size_t rows, row_stride, groups, group_stride;
+  ptrdiff_t ahead;
+  int accumulate;
 } halves;
 
-// C[height][16 * width] = A[height][rows] P[rows][group ..< group + width]
+// C[height][16 * width] (+)= A[height][rows] P[rows][group ..< group + width]
 INLINE void halves_tile(int height, int width, const float *a, const halves *p, size_t group,
                         float *c) {
   vec sum[TILE_ROWS][TILE_ROWS * TILE_VECS];
 #pragma clang loop unroll(full)
   for (int i = 0; i < height; i++) {
 #pragma clang loop unroll(full)
-    for (int j = 0; j < width * BLOCK_VECS; j++) sum[i][j] = v_zero();
+    for (int j = 0; j < width * BLOCK_VECS; j++) {
+      sum[i][j] = p->accumulate ? v_load(c + i * SLICE + (int)group * QUANT_KV_BLOCK + j * LANES)
+                                : v_zero();
+    }
   }
   const uint16_t *row = p->first + group * p->group_stride;
   size_t rows = p->rows, row_stride = p->row_stride, group_stride = p->group_stride;
-  size_t ahead = p->ahead;
+  ptrdiff_t ahead = p->ahead;
   for (size_t r = 0; r < rows; r++, row += row_stride) {
 #pragma clang loop unroll(full)
     for (int j = 0; j < width * BLOCK_VECS; j++) {
       const uint16_t *part = row + (size_t)(j / BLOCK_VECS) * group_stride;
-      if (j % BLOCK_VECS == 0) __builtin_prefetch(part + ahead, 0, 2);
+      if (j % BLOCK_VECS == 0) __builtin_prefetch((const char *)part + ahead, 0, 2);
       vec x = f32_of_f16(v16_load(part + j % BLOCK_VECS * LANES));
 #pragma clang loop unroll(full)
       for (int i = 0; i < height; i++) sum[i][j] = v_fma(v_set(a[i * SLICE + r]), x, sum[i][j]);
@@ -102,12 +106,17 @@ INLINE void halves_tile(int height, int width, const float *a, const halves *p, 
 // As many groups as there are registers for the sums, but 8 at most.
 #define FITS(height, width) ((height) * (width) <= TILE_ROWS * TILE_VECS / BLOCK_VECS)
 #define WIDTH(height) (FITS(height, 8) ? 8 : FITS(height, 4) ? 4 : FITS(height, 2) ? 2 : 1)
+// A page's keys, or a head's values, are often 4 groups.
+#define PAGE_WIDTH(height) (FITS(height, 4) ? 4 : WIDTH(height))
 
 // One function a height, as with `tile`.
 #define HALVES_PRODUCT(n)                                                                  \
   static void halves_product_##n(const float *a, const halves *p, float *c) {              \
     size_t g = 0;                                                                          \
     for (; g + WIDTH(n) <= p->groups; g += WIDTH(n)) halves_tile(n, WIDTH(n), a, p, g, c); \
+    for (; g + PAGE_WIDTH(n) <= p->groups; g += PAGE_WIDTH(n)) {                           \
+      halves_tile(n, PAGE_WIDTH(n), a, p, g, c);                                           \
+    }                                                                                      \
     for (; g < p->groups; g++) halves_tile(n, 1, a, p, g, c);                              \
   }
 HALVES_PRODUCT(1)
@@ -128,10 +137,11 @@ static void (*const halves_products[TILE_ROWS])(const float *, const halves *, f
 #endif
 };
 #undef HALVES_PRODUCT
+#undef PAGE_WIDTH
 #undef WIDTH
 #undef FITS
 
-// C[M] = A[M] P, the rows of A and of C SLICE apart.
+// C[M] (+)= A[M] P, the rows of A and of C SLICE apart.
 static void multiply_halves(const float *a, size_t M, const halves *p, float *c) {
   size_t count = (M + TILE_ROWS - 1) / TILE_ROWS;
   for (size_t t = 0; t < count; t++) {
@@ -148,7 +158,7 @@ static void panels_of_keys(const quant_kv *kv, size_t head, size_t first, size_t
                            float *panels) {
   size_t D = kv->head_size;
   for (size_t j = first; j < stop; j += QUANT_KV_BLOCK) {
-    const uint16_t *block = key_block(kv, head, j / QUANT_KV_BLOCK);
+    const uint16_t *block = quant_key(kv, head, j);
     float *out = panels + (j - first) / PANEL * PANEL * D + (j - first) % PANEL;
     for (size_t d = 0; d < D; d++) {
 #pragma clang loop unroll(full)
@@ -166,7 +176,7 @@ static int panels_of_values(const quant_kv *kv, size_t head, size_t first, size_
   size_t D = kv->head_size, depth = stop - first;
   vec zeros = v_zero();  // NaN once x * 0 is
   for (size_t j = first; j < stop; j++) {
-    const uint16_t *row = value_row(kv, head, j);
+    const uint16_t *row = quant_value(kv, head, j);
     size_t c = 0;
     for (; c + LANES <= D; c += LANES) {
       vec x = f32_of_f16(v16_load(row + c));
@@ -219,16 +229,16 @@ static void score_chunk(const attention *t, const chunk *part, size_t m, size_t 
                         const float *q, float *s) {
   size_t D = t->kv->head_size;
   if (!part->keys) {
-    size_t block = part->first / QUANT_KV_BLOCK;
-    size_t blocks = (part->stop - part->first + QUANT_KV_BLOCK - 1) / QUANT_KV_BLOCK;
-    size_t width = t->kv->kv_heads * D;
-    halves keys = {.first = key_block(t->kv, t->head, block),
-                   .rows = D,
-                   .row_stride = QUANT_KV_BLOCK,
-                   .groups = blocks,
-                   .group_stride = QUANT_KV_BLOCK * width,
-                   .ahead = AHEAD * width};
-    multiply_halves(q, count, &keys, s);
+    for (size_t j = part->first, end; j < part->stop; j = end) {
+      end = page_end(j, part->stop);
+      halves keys = {.first = quant_key(t->kv, t->head, j),
+                     .rows = D,
+                     .row_stride = QUANT_KV_BLOCK,
+                     .groups = (end - j + QUANT_KV_BLOCK - 1) / QUANT_KV_BLOCK,
+                     .group_stride = QUANT_KV_BLOCK * t->kv->kv_heads * D,
+                     .ahead = next_page(t->kv, j, t->end)};
+      multiply_halves(q, count, &keys, s + (j - part->first));
+    }
     return;
   }
   for (size_t j = part->first; j < part->stop; j += PANEL) {
@@ -283,18 +293,22 @@ static float weigh(float *s, size_t n, size_t padded, float *top, float *sum) {
 // O[count][head_size] = W V of queries from m on.
 static void sum_values(const attention *t, const chunk *part, size_t m, size_t count,
                        const float *w, float *o) {
-  size_t D = t->kv->head_size, depth = part->stop - part->first;
+  size_t D = t->kv->head_size;
   if (!part->values) {
-    size_t width = t->kv->kv_heads * D;
-    halves values = {.first = value_row(t->kv, t->head, part->first),
-                     .rows = depth,
-                     .row_stride = width,
-                     .groups = D / QUANT_KV_BLOCK,
-                     .group_stride = QUANT_KV_BLOCK,
-                     .ahead = AHEAD * width};
-    multiply_halves(w, count, &values, o);
+    for (size_t j = part->first, end; j < part->stop; j = end) {
+      end = page_end(j, part->stop);
+      halves values = {.first = quant_value(t->kv, t->head, j),
+                       .rows = end - j,
+                       .row_stride = t->kv->kv_heads * D,
+                       .groups = D / QUANT_KV_BLOCK,
+                       .group_stride = QUANT_KV_BLOCK,
+                       .ahead = next_page(t->kv, j, t->end),
+                       .accumulate = j > part->first};
+      multiply_halves(w + (j - part->first), count, &values, o);
+    }
     return;
   }
+  size_t depth = part->stop - part->first;
   // What a query does not see has weight 0, which makes NaN of what is not finite.
   size_t step = part->finite ? 2 * TILE_ROWS : 1;
   for (size_t i = 0; i < count; i += step) {

@@ -3,36 +3,6 @@
 // them.
 #pragma once
 
-// 4 columns of LANES rows, at rows[i], to out + column * stride: a vector a column.
-INLINE void transpose_4(const float *const rows[LANES], float *out, size_t stride) {
-  const uint8_t *bytes[LANES];
-#pragma clang loop unroll(full)
-  for (int i = 0; i < LANES; i++) bytes[i] = (const uint8_t *)rows[i];
-  word columns[4];
-  load_words(bytes, columns);
-#pragma clang loop unroll(full)
-  for (size_t j = 0; j < 4; j++) memcpy(out + j * stride, &columns[j], sizeof columns[j]);
-}
-
-// out[c * stride + r] = in[r * ld + c] for r < rows, c < columns.
-static void transpose(const float *in, size_t ld, size_t rows, size_t columns, float *out,
-                      size_t stride) {
-  size_t r = 0, whole = columns / 4 * 4;
-  for (; r + LANES <= rows; r += LANES) {
-    for (size_t c = 0; c < whole; c += 4) {
-      const float *from[LANES];
-      for (size_t i = 0; i < LANES; i++) from[i] = in + (r + i) * ld + c;
-      transpose_4(from, out + c * stride + r, stride);
-    }
-    for (size_t c = whole; c < columns; c++) {
-      for (size_t i = 0; i < LANES; i++) out[c * stride + r + i] = in[(r + i) * ld + c];
-    }
-  }
-  for (; r < rows; r++) {
-    for (size_t c = 0; c < columns; c++) out[c * stride + r] = in[r * ld + c];
-  }
-}
-
 // A slice of A, its rows SLICE apart, times alpha.
 static void slice_of_a(const quant_gemm *p, size_t m, size_t height, size_t k, size_t depth,
                        float *out) {

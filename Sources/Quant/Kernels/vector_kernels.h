@@ -316,20 +316,55 @@ INLINE int in_units_of_32(const quant_matrix *w) {
   return w->type == QUANT_4BIT && w->columns % 32 == 0;
 }
 
+// 4 columns of LANES rows, at rows[i], to out + column * stride: a vector a column.
+INLINE void transpose_4(const float *const rows[LANES], float *out, size_t stride) {
+  const uint8_t *bytes[LANES];
+#pragma clang loop unroll(full)
+  for (int i = 0; i < LANES; i++) bytes[i] = (const uint8_t *)rows[i];
+  word columns[4];
+  load_words(bytes, columns);
+#pragma clang loop unroll(full)
+  for (size_t j = 0; j < 4; j++) memcpy(out + j * stride, &columns[j], sizeof columns[j]);
+}
+
+// out[c * stride + r] = in[r * ld + c] for r < rows, c < columns.
+static void transpose(const float *in, size_t ld, size_t rows, size_t columns, float *out,
+                      size_t stride) {
+  size_t r = 0, whole = columns / 4 * 4;
+  for (; r + LANES <= rows; r += LANES) {
+    for (size_t c = 0; c < whole; c += 4) {
+      const float *from[LANES];
+      for (size_t i = 0; i < LANES; i++) from[i] = in + (r + i) * ld + c;
+      transpose_4(from, out + c * stride + r, stride);
+    }
+    for (size_t c = whole; c < columns; c++) {
+      for (size_t i = 0; i < LANES; i++) out[c * stride + r + i] = in[(r + i) * ld + c];
+    }
+  }
+  for (; r < rows; r++) {
+    for (size_t c = 0; c < columns; c++) out[c * stride + r] = in[r * ld + c];
+  }
+}
+
 // P[k][i] = W[row + i][first + k] for i < rows, k < depth, and zeros beyond: what the scratch held
 // before may be integers, which read as floats are denormal and slow.
 static void panel_of_rows(const quant_matrix *w, size_t row, size_t rows, size_t first,
                           size_t depth, float *panel) {
+  if (rows < PANEL) memset(panel, 0, depth * PANEL * sizeof *panel);
+  if (w->type == QUANT_F32) {
+    const float *weights = (const float *)w->data + row * w->columns + first;
+    transpose(weights, w->columns, rows, depth, panel, PANEL);
+    return;
+  }
   // A few columns at a time, so that the floats on their way stay in the first-level cache.
   enum { COLUMNS = 32 };
-  float part[COLUMNS];
-  if (rows < PANEL) memset(panel, 0, depth * PANEL * sizeof *panel);
+  float part[PANEL * COLUMNS];
   for (size_t k = 0; k < depth; k += COLUMNS) {
     size_t count = smaller(COLUMNS, depth - k);
     for (size_t i = 0; i < rows; i++) {
-      decode(w, (row + i) * w->columns + first + k, count, part);
-      for (size_t j = 0; j < count; j++) panel[(k + j) * PANEL + i] = part[j];
+      decode(w, (row + i) * w->columns + first + k, count, part + i * COLUMNS);
     }
+    transpose(part, COLUMNS, rows, count, panel + k * PANEL, PANEL);
   }
 }
 

@@ -9,6 +9,8 @@ import OrderedCollections
 public struct ChatTemplate: Sendable {
     /// The template's text.
     public let source: String
+    /// Whether the template shows the model the tools that it is given.
+    public private(set) var usesTools = false
     private let template: JinjaTemplate
     private let marksGeneration: Bool
     private let beginningOfText: String?
@@ -30,6 +32,7 @@ public struct ChatTemplate: Sendable {
             source.range(of: #"\{%-?\s*generation\s*-?%\}"#, options: .regularExpression) != nil
         self.beginningOfText = beginningOfText
         self.endOfText = endOfText
+        usesTools = showsTools()
     }
 
     /// Reads the template of a Hugging Face folder: `chat_template.jinja`, or `chat_template` in

@@ -10,11 +10,19 @@ import Musl
 public enum AtomicOutput {
     /// Writes a file through `body`, which gets the handle of a temporary file in the same folder.
     ///
+    /// - Parameters:
+    ///   - path: the file that appears.
+    ///   - permissions: who may read and write it, less the process's mask.
+    ///   - body: writes the file.
     /// - Throws: what `body` throws, or `.io` (a full disk, a folder that cannot be written); the
     ///   temporary file is removed and `path` is as it was.
-    public static func file(at path: String, _ body: (OutputFile) throws -> Void) throws {
+    public static func file(
+        at path: String, permissions: UInt32 = 0o644, _ body: (OutputFile) throws -> Void
+    ) throws {
         let temporary = path + ".partial-\(getpid())"
-        let output = try OutputFile(creating: temporary, for: path)
+        // One left by a killed process may have other permissions.
+        if permissions != 0o644 { unlink(temporary) }
+        let output = try OutputFile(creating: temporary, for: path, permissions: permissions)
         do {
             try body(output)
             try output.finish()
@@ -101,9 +109,9 @@ public final class OutputFile {
     /// Bytes written so far.
     public private(set) var count = 0
 
-    fileprivate init(creating path: String, for place: String) throws {
+    fileprivate init(creating path: String, for place: String, permissions: UInt32) throws {
         self.place = place
-        descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)
+        descriptor = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, permissions)
         guard descriptor >= 0 else { throw OutputFile.failure(place, "cannot create") }
     }
 

@@ -16,7 +16,8 @@ public final class MappedFile: @unchecked Sendable {
     /// Maps the file at `path`; an empty file maps to an empty buffer.
     public init(path: String) throws {
         self.path = path
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+        // Not waiting: a named pipe in a file's place is refused below, and would wait for a writer.
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else {
             throw LorikeetError(
                 errno == ENOENT ? .notFound : .io, path,

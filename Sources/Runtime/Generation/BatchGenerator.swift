@@ -68,6 +68,7 @@ public final class BatchGenerator {
         isComplete: (Int, String) -> Bool = { _, _ in false },
         onAnswer: (Int, String) -> Bool
     ) throws {
+        let adapter = pass.pack(adapter)
         for cache in caches { cache.truncate(to: 0) }
         var free = caches
         var answers: [Answer] = []
@@ -99,9 +100,11 @@ public final class BatchGenerator {
     }
 
     /// The likeliest next token of each answer.
-    private func step(_ answers: [Answer], _ adapter: (any LowRankDeltas)?) throws -> [Int32] {
+    private func step(_ answers: [Answer], _ adapter: PackedDeltas?) throws -> [Int32] {
         let logits = try pass.forward(
-            answers.map { InferencePass.Input($0.next, after: $0.cache.cache) }, adapter: adapter)
+            answers.map {
+                InferencePass.Input($0.next, after: $0.cache.cache, adapter: adapter)
+            })
         for answer in answers { answer.cache.append(answer.next) }
         let V = model.model.configuration.vocabularySize
         let tokens = Buffer<Int32>(answers.count)

@@ -28,15 +28,15 @@ public final class LikelihoodScorer {
     /// How many sequences it takes at a time.
     public var count: Int { caches.count }
 
-    private let adapter: (any LowRankDeltas)?
+    private let adapter: PackedDeltas?
     private let pass: InferencePass
     private let caches: [TokenCache]
 
     /// A scorer of `sequences` at a time, with an adapter whose factors do not change meanwhile.
     public init(_ model: LanguageModel, adapter: (any LowRankDeltas)?, sequences: Int) {
         precondition(sequences > 0, "\(sequences) sequences")
-        self.adapter = adapter
         pass = InferencePass(model: model.model, compute: model.compute)
+        self.adapter = pass.pack(adapter)
         caches = (0..<sequences).map { [pass] _ in TokenCache(pass.makeCache()) }
     }
 
@@ -80,9 +80,9 @@ public final class LikelihoodScorer {
                     (1..<tail.count).map { .init(position: $0 - 1, token: tail[$0]) }
                 },
                 in: zip(longer, tails).map { i, tail in
-                    InferencePass.Input(Array(tail.dropLast()), after: caches[i].cache)
-                },
-                adapter: adapter)
+                    InferencePass.Input(
+                        Array(tail.dropLast()), after: caches[i].cache, adapter: adapter)
+                })
             for (i, scores) in zip(longer, scores) {
                 sums[i][choice] += scores.reduce(0) { $0 + Double($1) }
                 caches[i].truncate(to: questions[i].prompt.count + shared[i])
@@ -121,14 +121,15 @@ public final class LikelihoodScorer {
             cache.keep(prefixOf: sequence.tokens, atMost: sequence.targets.first?.position ?? 0)
         }
         let inputs = sequences.indices.map { i in
-            InferencePass.Input(Array(sequences[i].tokens[kept[i]...]), after: caches[i].cache)
+            InferencePass.Input(
+                Array(sequences[i].tokens[kept[i]...]), after: caches[i].cache, adapter: adapter)
         }
         let scores = try pass.logProbabilities(
             of: sequences.indices.map { i in
                 sequences[i].targets.map {
                     .init(position: $0.position - kept[i], token: $0.token)
                 }
-            }, in: inputs, adapter: adapter)
+            }, in: inputs)
         for (cache, input) in zip(caches, inputs) { cache.append(input.tokens) }
         return scores
     }

@@ -41,13 +41,14 @@ public struct Perplexity: Sendable {
         }
         let pass = InferencePass(
             model: model.model, compute: model.compute, chunk: min(context, 512))
+        let packed = pass.pack(adapter)
         let cache = pass.makeCache(capacity: context)
         var sum = 0.0
         var windows = 0
         while windows < total {
             cache.truncate(to: 0)
             let window = Array(tokens[windows * context..<(windows + 1) * context])
-            let scores = try pass.logProbabilities(of: window, cache: cache, adapter: adapter)
+            let scores = try pass.logProbabilities(of: window, cache: cache, adapter: packed)
             sum -= scores.reduce(0) { $0 + Double($1) }
             windows += 1
             let mean = sum / Double(windows * (context - 1))

@@ -55,9 +55,13 @@ public struct Sampler {
 
     /// Chooses the next token.
     ///
-    /// - Parameter logits: [vocabulary], the model's for the next position.
+    /// - Parameters:
+    ///   - logits: [vocabulary], the model's for the next position.
+    ///   - allowed: the tokens to choose from; nil for all. What is reported is the model's either way.
     /// - Returns: the token, and what was asked to be reported with it.
-    public mutating func next(_ logits: UnsafeBufferPointer<Float>) -> Choice {
+    public mutating func next(
+        _ logits: UnsafeBufferPointer<Float>, allowed: TokenMask? = nil
+    ) -> Choice {
         precondition(logits.count == p.count, "\(logits.count) logits instead of \(p.count)")
         var choice = Choice(token: 0, logProbability: 0, top: [])
         var logSum: Float = 0
@@ -70,8 +74,13 @@ public struct Sampler {
             }
         }
         p.pointer.update(from: logits.baseAddress!, count: p.count)
+        // −∞ stays what it is whatever is added to it or multiplied.
+        allowed?.clear(p.elements, to: -.infinity)
+        for (token, bias) in parameters.logitBias where token >= 0 && token < p.count {
+            p[Int(token)] += bias
+        }
         penalize()
-        choice.token = parameters.temperature == 0 ? p.elements.likeliestToken : draw()
+        choice.token = parameters.temperature == 0 ? p.elements.likeliestToken : draw(allowed)
         if parameters.topLogProbabilities != nil {
             choice.logProbability = logits[Int(choice.token)] - logSum
         }
@@ -95,8 +104,10 @@ public struct Sampler {
         }
     }
 
-    private mutating func draw() -> Int32 {
+    private mutating func draw(_ allowed: TokenMask?) -> Int32 {
         _ = compute.kernels.softmax(p.pointer, p.count, 1 / parameters.temperature)
+        // Some kernels' exponential of −∞ is the least positive number.
+        allowed?.clear(p.elements, to: 0)
         let uniform = Double.random(in: 0..<1, using: &generator)
         guard parameters.topK > 0 || parameters.topP < 1 || parameters.minP > 0 else {
             return Self.pick(p.elements.enumerated().lazy.map { (Int32($0), $1) }, uniform, of: 1)

@@ -1,6 +1,6 @@
 /// How the next token is chosen from a model's logits.
 ///
-/// The steps run in transformers' order: repetition penalty, presence and frequency penalty,
+/// The steps run in transformers' order: logit bias, repetition penalty, presence and frequency penalty,
 /// temperature, top-k, top-p, min-p. Each later step sees what the earlier ones left.
 public struct SamplingParameters: Sendable, Equatable {
     /// Divides the logits; 0 takes the likeliest token and ignores the steps that follow.
@@ -11,6 +11,10 @@ public struct SamplingParameters: Sendable, Equatable {
     public var topP: Float = 1
     /// Keeps tokens at least this share as likely as the likeliest; 0 keeps all.
     public var minP: Float = 0
+    /// Added to the logits of tokens before all else (OpenAI's definition); −100 all but forbids one.
+    ///
+    /// Tokens outside the vocabulary count for nothing.
+    public var logitBias: [Int32: Float] = [:]
     /// Divides positive and multiplies negative logits of tokens in the prompt or the answer.
     ///
     /// Source: Keskar et al. 2019, "CTRL", section 4.1.

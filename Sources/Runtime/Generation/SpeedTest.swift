@@ -51,12 +51,13 @@ public struct SpeedTest: Sendable {
             )
         }
         let pass = InferencePass(model: model, compute: compute)
+        let packed = pass.pack(adapter)
         let cache = pass.makeCache(capacity: length)
         // Any tokens will do: the arithmetic does not depend on them.
         let vocabulary = Int32(model.configuration.vocabularySize)
         let tokens = (0..<Int32(length)).map { ($0 &* 7919 &+ 11) % vocabulary }
         func forward(_ range: Range<Int>) throws {
-            _ = try pass.forward(Array(tokens[range]), cache: cache, adapter: adapter)
+            _ = try pass.forward(Array(tokens[range]), cache: cache, adapter: packed)
         }
         let clock = ContinuousClock()
         var prefills: [Double] = []
@@ -91,22 +92,8 @@ public struct SpeedTest: Sendable {
         decodeTokensPerSecond = Double(options.decode) / decodes.median
         bandwidth = bandwidths.median
         bytesPerToken =
-            model.weightMemory + (adapter?.memory(in: model.configuration) ?? 0)
+            model.weightMemory + (packed?.memory ?? 0)
             + cache.memory(positions: options.depth + options.decode / 2)
-    }
-}
-
-extension LowRankDeltas {
-    /// Bytes of the factors that a model of these dimensions reads.
-    fileprivate func memory(in model: ModelConfiguration) -> Int {
-        (0..<model.layerCount).reduce(0) { sum, layer in
-            LinearModule.allCases.reduce(sum) { sum, module in
-                guard let delta = delta(at: ModulePath(layer: layer, module: module)) else {
-                    return sum
-                }
-                return sum + (delta.a.count + delta.b.count) * MemoryLayout<Float>.stride
-            }
-        }
     }
 }
 

@@ -62,6 +62,8 @@ public final class TextGenerator {
     private let pass: InferencePass
     private let cached: TokenCache
     private var cachedAdapter: (any LowRankDeltas)?
+    // As the pass takes it.
+    private var packed: PackedDeltas?
 
     /// A generator for sequences of at most `capacity` tokens (the model's limit by default).
     public init(_ model: LanguageModel, capacity: Int? = nil) {
@@ -75,13 +77,14 @@ public final class TextGenerator {
     /// - Parameters:
     ///   - request: the prompt, and how to go on from it.
     ///   - adapter: the adapter to answer with, or nil for the base.
+    ///   - constraint: what the answer may be, at its beginning; nil for anything.
     ///   - onText: gets each piece of text as soon as it is certain; returns whether to go on.
     /// - Returns: the whole answer.
     /// - Throws: `LorikeetError` for an empty prompt, a token outside the vocabulary, or a prompt
     ///   that leaves no room for an answer.
     public func generate(
         _ request: GenerationRequest, adapter: (any LowRankDeltas)? = nil,
-        onText: (String) -> Bool = { _ in true }
+        constraint: (any TokenConstraint)? = nil, onText: (String) -> Bool = { _ in true }
     ) throws -> Generation {
         let prompt = request.prompt
         guard prompt.count < cached.cache.capacity else {
@@ -95,7 +98,7 @@ public final class TextGenerator {
 
         let clock = ContinuousClock()
         let start = clock.now
-        var logits = try forward(Array(prompt[generation.cachedTokens...]), adapter)
+        var logits = try forward(Array(prompt[generation.cachedTokens...]))
 
         var sampler = Sampler(
             request.sampling, prompt: prompt, vocabulary: logits.count, compute: model.compute)
@@ -103,13 +106,16 @@ public final class TextGenerator {
         var stops = StopStrings(request.stopStrings)
         let room = min(request.maximumTokens, cached.cache.capacity - prompt.count)
         var firstToken = start
+        let allowed = constraint.map { _ in TokenMask(count: logits.count) }
         func emit(_ text: String) -> Bool {
             generation.text += text
             return text.isEmpty || onText(text)
         }
 
         while generation.choices.count < room {
-            let choice = sampler.next(logits)
+            if let allowed { constraint?.writeAllowedTokens(to: allowed) }
+            let choice = sampler.next(logits, allowed: allowed)
+            constraint?.accept(choice.token)
             generation.choices.append(choice)
             if generation.choices.count == 1 {
                 firstToken = clock.now
@@ -128,7 +134,7 @@ public final class TextGenerator {
                 break
             }
             guard generation.choices.count < room else { break }
-            logits = try forward([choice.token], adapter)
+            logits = try forward([choice.token])
         }
         _ = emit(stops.append(decoder.finish()))
         _ = emit(stops.finish())
@@ -140,19 +146,21 @@ public final class TextGenerator {
     public func reset() {
         cached.truncate(to: 0)
         cachedAdapter = nil
+        packed = nil
     }
 
-    private func forward(
-        _ tokens: [Int32], _ adapter: (any LowRankDeltas)?
-    ) throws -> UnsafeBufferPointer<Float> {
-        let logits = try pass.forward(tokens, cache: cached.cache, adapter: adapter)
+    private func forward(_ tokens: [Int32]) throws -> UnsafeBufferPointer<Float> {
+        let logits = try pass.forward(tokens, cache: cached.cache, adapter: packed)
         cached.append(tokens)
         return logits
     }
 
     /// Keeps what the cache shares with `prompt` and returns how many tokens that is.
     private func reuse(_ prompt: [Int32], _ adapter: (any LowRankDeltas)?) -> Int {
-        if adapter !== cachedAdapter { reset() }
+        if adapter !== cachedAdapter {
+            reset()
+            packed = pass.pack(adapter)
+        }
         cachedAdapter = adapter
         // The last token runs again: its logits are not kept.
         return cached.keep(prefixOf: prompt, atMost: max(0, prompt.count - 1))

@@ -29,6 +29,8 @@ public final class InferencePass {
     private var rotary: RotaryEmbedding
     // The residual stream [chunk, hidden]
     private let x: Buffer<Float>
+    // The inputs' last rows of it [inputs, hidden].
+    private var last = Buffer<Float>(0)
     private var output: Buffer<Float>
     // The output projection, as a product takes it.
     private let projection: [LinearWeight]
@@ -54,17 +56,25 @@ public final class InferencePass {
         KVCache(model.configuration, capacity: capacity, precision: compute.precision)
     }
 
+    /// The terms of `adapter` as inputs take them; nil for the base alone.
+    public func pack(_ adapter: (any LowRankDeltas)?) -> PackedDeltas? {
+        adapter.map { PackedDeltas($0, for: model.configuration, on: compute) }
+    }
+
     /// Tokens that one sequence goes on with.
     public struct Input: Sendable {
         /// At least one.
         public var tokens: [Int32]
         /// What precedes them; the sequence's alone.
         public var cache: KVCache
+        /// Whose low-rank terms they get; nil for the base alone.
+        public var adapter: PackedDeltas?
 
         /// `tokens` behind what is in `cache`.
-        public init(_ tokens: [Int32], after cache: KVCache) {
+        public init(_ tokens: [Int32], after cache: KVCache, adapter: PackedDeltas? = nil) {
             self.tokens = tokens
             self.cache = cache
+            self.adapter = adapter
         }
     }
 
@@ -90,13 +100,13 @@ public final class InferencePass {
     /// - Throws: `LorikeetError` for a token outside the vocabulary or a sequence past the cache's
     ///   capacity; the cache is then as it was.
     public func forward(
-        _ tokens: [Int32], cache: KVCache, adapter: (any LowRankDeltas)?, logits: Logits = .last
+        _ tokens: [Int32], cache: KVCache, adapter: PackedDeltas?, logits: Logits = .last
     ) throws -> UnsafeBufferPointer<Float> {
-        let inputs = [Input(tokens, after: cache)]
-        guard logits == .all else { return try forward(inputs, adapter: adapter) }
+        let inputs = [Input(tokens, after: cache, adapter: adapter)]
+        guard logits == .all else { return try forward(inputs) }
         let V = model.configuration.vocabularySize
         var written = 0
-        try hiddenStates(inputs, adapter: adapter) { _, count in
+        try hiddenStates(inputs) { _, count in
             if written == 0 { reserveOutput(tokens.count) }
             normalize(x.pointer, count: count)
             project(count: count, into: output.pointer + written * V)
@@ -108,31 +118,28 @@ public final class InferencePass {
     /// Appends the tokens of several sequences, which share the reading of every weight, and returns the
     /// logits after the last token of each.
     ///
+    /// Each has an adapter of its own, of any rank. Where `compute` is batch-invariant, every bit of a
+    /// sequence's logits depends on its own tokens and adapter alone: not on the other sequences, nor, in
+    /// fp32, on how its tokens were divided among calls.
+    ///
     /// - inputs: one or more, each with a cache of its own.
-    /// - adapter: the low-rank terms of all, or nil for the base alone.
     /// - Returns: [inputs, vocabulary], valid until the next call.
     /// - Throws: `LorikeetError` for an input without tokens, a token outside the vocabulary or a
     ///   sequence past its cache's capacity; the caches are then as they were.
-    public func forward(
-        _ inputs: [Input], adapter: (any LowRankDeltas)?
-    ) throws -> UnsafeBufferPointer<Float> {
+    public func forward(_ inputs: [Input]) throws -> UnsafeBufferPointer<Float> {
         let (C, V) = (model.configuration.hiddenSize, model.configuration.vocabularySize)
-        var written = 0
-        try hiddenStates(inputs, adapter: adapter) { pieces, _ in
-            if written == 0 { reserveOutput(inputs.count) }
-            // The last rows move to the front: nobody reads the others.
-            var ends = 0
+        if last.count < inputs.count * C { last = Buffer(inputs.count * C) }
+        try hiddenStates(inputs) { pieces, _ in
             for piece in pieces where piece.tokens.upperBound == inputs[piece.input].tokens.count {
                 let row = piece.start + piece.tokens.count - 1
-                if row > ends {
-                    (x.pointer + ends * C).update(from: x.pointer + row * C, count: C)
-                }
-                ends += 1
+                (last.pointer + piece.input * C).update(from: x.pointer + row * C, count: C)
             }
-            guard ends > 0 else { return }
-            normalize(x.pointer, count: ends)
-            project(count: ends, into: output.pointer + written * V)
-            written += ends
+        }
+        reserveOutput(inputs.count)
+        for first in stride(from: 0, to: inputs.count, by: chunk) {
+            let count = min(chunk, inputs.count - first)
+            normalize(last.pointer + first * C, count: count)
+            project(count: count, into: output.pointer + first * V)
         }
         return UnsafeBufferPointer(start: output.pointer, count: inputs.count * V)
     }
@@ -142,13 +149,13 @@ public final class InferencePass {
     ///
     /// - Throws: as `forward` does.
     public func logProbabilities(
-        of tokens: [Int32], cache: KVCache, adapter: (any LowRankDeltas)?
+        of tokens: [Int32], cache: KVCache, adapter: PackedDeltas?
     ) throws -> [Float] {
         let targets = tokens.indices.dropFirst().map {
             Target(position: $0 - 1, token: tokens[$0])
         }
         return try logProbabilities(
-            of: [targets], in: [Input(tokens, after: cache)], adapter: adapter)[0]
+            of: [targets], in: [Input(tokens, after: cache, adapter: adapter)])[0]
     }
 
     /// Appends the tokens of several sequences; returns log p of each input's targets.
@@ -158,12 +165,12 @@ public final class InferencePass {
     /// - Returns: as many numbers an input as it has targets, in their order.
     /// - Throws: as `forward` does.
     public func logProbabilities(
-        of targets: [[Target]], in inputs: [Input], adapter: (any LowRankDeltas)?
+        of targets: [[Target]], in inputs: [Input]
     ) throws -> [[Float]] {
         precondition(targets.count == inputs.count, "targets of \(targets.count) inputs")
         try model.check(targets.lazy.joined().map(\.token))
         var result = targets.map { [Float](repeating: 0, count: $0.count) }
-        try hiddenStates(inputs, adapter: adapter) { pieces, count in
+        try hiddenStates(inputs) { pieces, count in
             var places: [(input: Int, target: Int)] = []
             var wanted: [CrossEntropy.Target] = []
             for piece in pieces {
@@ -194,8 +201,7 @@ public final class InferencePass {
     // Runs the blocks over the inputs' tokens, a chunk at a time; `body` gets each chunk's pieces and
     // rows, whose residual stream before the final norm is in `x`.
     private func hiddenStates(
-        _ inputs: [Input], adapter: (any LowRankDeltas)?,
-        _ body: (_ pieces: [Piece], _ count: Int) -> Void
+        _ inputs: [Input], _ body: (_ pieces: [Piece], _ count: Int) -> Void
     ) throws {
         try check(inputs)
         for input in inputs { input.cache.reserve(input.tokens.count) }
@@ -209,9 +215,10 @@ public final class InferencePass {
                     .init(
                         start: $0.start, count: $0.tokens.count, cache: inputs[$0.input].cache)
                 })
-            scratch.prepare(batch, adapter: adapter, layers: model.blocks.count)
+            scratch.prepare(batch, adapter: nil, layers: model.blocks.count)
             var pass = ForwardContext(
-                batch: batch, adapter: adapter, rotary: rotary, scratch: scratch, compute: compute)
+                batch: batch, adaptedRows: adaptedRows(pieces, of: inputs), rotary: rotary,
+                scratch: scratch, compute: compute)
             for piece in pieces {
                 model.embed(
                     inputs[piece.input].tokens[piece.tokens],
@@ -226,18 +233,19 @@ public final class InferencePass {
         }
     }
 
-    // The inputs' tokens end to end, in chunks.
+    // The inputs' tokens end to end, in chunks, those of one adapter together.
     private func chunks(_ inputs: [Input]) -> [[Piece]] {
         var chunks: [[Piece]] = []
         var room = 0
-        for (index, input) in inputs.enumerated() {
+        for index in byAdapter(inputs) {
+            let count = inputs[index].tokens.count
             var begin = 0
-            while begin < input.tokens.count {
+            while begin < count {
                 if room == 0 {
                     chunks.append([])
                     room = chunk
                 }
-                let end = min(begin + room, input.tokens.count)
+                let end = min(begin + room, count)
                 chunks[chunks.count - 1].append(
                     Piece(input: index, tokens: begin..<end, start: chunk - room))
                 room -= end - begin
@@ -245,6 +253,36 @@ public final class InferencePass {
             }
         }
         return chunks
+    }
+
+    // The inputs' indices, those of one adapter together, else in their order.
+    private func byAdapter(_ inputs: [Input]) -> [Int] {
+        var groups: [[Int]] = []
+        var places: [ObjectIdentifier?: Int] = [:]
+        for (index, input) in inputs.enumerated() {
+            let adapter = input.adapter.map { ObjectIdentifier($0) }
+            if let place = places[adapter] {
+                groups[place].append(index)
+            } else {
+                places[adapter] = groups.count
+                groups.append([index])
+            }
+        }
+        return groups.flatMap { $0 }
+    }
+
+    private func adaptedRows(_ pieces: [Piece], of inputs: [Input]) -> [AdaptedRows] {
+        var groups: [AdaptedRows] = []
+        for piece in pieces {
+            guard let adapter = inputs[piece.input].adapter else { continue }
+            let end = piece.start + piece.tokens.count
+            if let last = groups.last, last.adapter === adapter {
+                groups[groups.count - 1].rows = last.rows.lowerBound..<end
+            } else {
+                groups.append(AdaptedRows(adapter: adapter, rows: piece.start..<end))
+            }
+        }
+        return groups
     }
 
     private func reserveOutput(_ rows: Int) {

@@ -78,7 +78,6 @@ extension TrainingPass {
                 isTiled: model.tilesOutput),
             attention: dimensions.threads
                 * Attention.memory(keys: ForwardScratch.keys(for: dimensions.longestRow))
-                + CachedAttention.memory(configuration, threads: dimensions.threads)
                 + RotaryEmbedding.memory(configuration, positions: tokens),
             lowRank: LinearScratch.memory(
                 tokens: tokens, rank: dimensions.rank, outputs: outputs,

@@ -23,8 +23,11 @@ public struct StreamingDecoder: Sendable {
     public mutating func append(_ id: Int32) -> String {
         guard !(skipsSpecialTokens && tokenizer.isSpecial(id)), let token = tokenizer.bytes(of: id)
         else { return "" }
-        return run([DecodedPiece(bytes: Array(token))], from: 0)
+        return append(piece: Array(token))
     }
+
+    /// Takes a token as the vocabulary spells it.
+    mutating func append(piece: [UInt8]) -> String { run([DecodedPiece(bytes: piece)], from: 0) }
 
     /// Returns what was held back; no token may follow.
     public mutating func finish() -> String {

@@ -13,7 +13,7 @@ extension API {
         var answersPerPrompt: Int
         var streams: Bool
         var includesUsage: Bool
-        var adapter: ServedAdapter?
+        var adapter: SelectedAdapter?
         var identity: CompletionIdentity
         var format: Format
     }

@@ -57,7 +57,7 @@ extension API {
 
     /// Who answers, under the name that was asked for.
     func identity(
-        _ prefix: String, _ selection: ModelSelection, _ adapter: ServedAdapter?
+        _ prefix: String, _ selection: ModelSelection, _ adapter: SelectedAdapter?
     ) -> CompletionIdentity {
         CompletionIdentity(
             prefix: prefix, model: selection.name ?? options.modelName,

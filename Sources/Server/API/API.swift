@@ -2,6 +2,7 @@ import Crypto
 import Foundation
 import HTTPTypes
 import Hummingbird
+import LorikeetAdapters
 import LorikeetRuntime
 import NIOCore
 
@@ -84,7 +85,7 @@ final class API: Sendable {
     /// - Throws: `APIError` for a name that there is not or that the key does not allow.
     func adapter(
         for selection: ModelSelection, _ context: APIContext
-    ) async throws -> ServedAdapter? {
+    ) async throws -> SelectedAdapter? {
         let name = selection.name == options.modelName ? nil : selection.name
         guard selection.blend.isEmpty else {
             guard name == nil else {
@@ -93,7 +94,7 @@ final class API: Sendable {
                     "adapters goes with \"model\": \"\(options.modelName)\" or no model.")
             }
             return try await find("adapters") {
-                for part in selection.blend { try context.requireAccess(to: part.name) }
+                for part in selection.blend { try context.requireAccess(to: part.adapter.name) }
                 return try await adapters.blend(selection.blend)
             }
         }
@@ -103,11 +104,19 @@ final class API: Sendable {
     }
 
     private func find(
-        _ parameter: String, _ body: () async throws -> ServedAdapter
-    ) async throws -> ServedAdapter {
+        _ parameter: String, _ body: () async throws -> SelectedAdapter
+    ) async throws -> SelectedAdapter {
         do {
             return try await body()
-        } catch let error as LorikeetError where error.code == .notFound {
+        } catch let error as LorikeetError {
+            // A name that no adapter can have is unknown as well.
+            guard
+                error.code == .notFound || (parameter == "model" && error.code == .invalidArgument)
+            else {
+                var answer = APIError(error)
+                answer.parameter = parameter
+                throw answer
+            }
             let names = ([options.modelName] + adapters.list.map(\.name)).joined(separator: ", ")
             throw APIError(
                 .notFound, "\(error.description) There are \(names).", parameter: parameter,
@@ -116,7 +125,7 @@ final class API: Sendable {
     }
 
     /// What an answer depends on beside its request.
-    func fingerprint(_ adapter: ServedAdapter?) -> String {
+    func fingerprint(_ adapter: SelectedAdapter?) -> String {
         let digest: String
         switch adapter?.engine.key {
         case nil: digest = "base"

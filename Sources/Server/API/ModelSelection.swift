@@ -1,3 +1,4 @@
+import LorikeetAdapters
 import LorikeetRuntime
 
 /// Which adapter a request wants: `model`, or a blend in `adapters`.
@@ -30,7 +31,11 @@ struct ModelSelection {
                     name + ".scale",
                     "\(name).scale: expected a number from -100 to 100, got \(scale.kind).")
             }
-            return BlendPart(name: adapter, scale: Float(number))
+            do {
+                return BlendPart(try AdapterReference(adapter), scale: Float(number))
+            } catch let error as LorikeetError {
+                throw APIError.invalid(name + ".name", error.description)
+            }
         }
     }
 }

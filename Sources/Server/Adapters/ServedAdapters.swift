@@ -1,3 +1,4 @@
+public import LorikeetAdapters
 public import LorikeetRuntime
 
 /// The adapters that requests may name; what the API asks of them, from any thread.
@@ -11,12 +12,12 @@ public protocol ServedAdapters: Sendable {
     /// The adapter that `name` means now, or the version that `name@digest` pins; a digest may be cut short.
     ///
     /// - Throws: `.notFound`.
-    func adapter(named name: String) async throws -> ServedAdapter
+    func adapter(named name: String) async throws -> SelectedAdapter
 
     /// Several adapters at once, each times its scale.
     ///
     /// - Throws: `.notFound`; `.unsupported` for what cannot be added up.
-    func blend(_ parts: [BlendPart]) async throws -> ServedAdapter
+    func blend(_ parts: [BlendPart]) async throws -> SelectedAdapter
 
     /// Loads the adapter at `path` as `name`; requests in flight keep the version that they have.
     ///
@@ -56,7 +57,7 @@ public struct ServedAdapterInfo: Sendable {
 }
 
 /// An adapter, or a blend, as a request uses it.
-public struct ServedAdapter: Sendable {
+public struct SelectedAdapter: Sendable {
     /// What its requests are counted under.
     public var name: String
     /// What an engine takes.
@@ -66,19 +67,5 @@ public struct ServedAdapter: Sendable {
     public init(name: String, engine: EngineAdapter) {
         self.name = name
         self.engine = engine
-    }
-}
-
-/// A part of a blend.
-public struct BlendPart: Sendable, Equatable {
-    /// An adapter's name, or `name@digest`.
-    public var name: String
-    /// What its terms are multiplied by.
-    public var scale: Float
-
-    /// `scale` times the adapter called `name`.
-    public init(name: String, scale: Float) {
-        self.name = name
-        self.scale = scale
     }
 }

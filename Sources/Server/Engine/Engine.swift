@@ -1,7 +1,6 @@
-import Dispatch
 import Foundation
+import LorikeetQuant
 public import LorikeetRuntime
-import Synchronization
 
 /// Generates the answers to many requests at once, in one batch that requests join and leave at every step.
 ///
@@ -18,16 +17,23 @@ public final class Engine: Sendable {
     public let model: LanguageModel
     /// How much it takes on.
     public let options: EngineOptions
-    private let inbox: EngineInbox
+    /// The longest sequence, prompt and answer: what the model and the memory for keys and values allow.
+    public let contextLength: Int
+    private let inbox = EngineInbox()
 
     /// Starts an engine that waits for requests.
     public init(_ model: LanguageModel, options: EngineOptions = EngineOptions()) {
         self.model = model
         self.options = options
-        let inbox = EngineInbox()
-        self.inbox = inbox
-        let thread = Thread {
-            let loop = EngineLoop(model, options: options, inbox: inbox)
+        let pool = KVPool(
+            model.model.configuration, precision: model.compute.precision,
+            maximumBytes: options.cacheBytes)
+        contextLength = min(
+            options.contextLength ?? .max, model.model.configuration.maximumPositions,
+            (pool.limit ?? .max / KVPool.positions) * KVPool.positions)
+        let thread = Thread { [inbox, contextLength] in
+            let loop = EngineLoop(
+                model, options: options, contextLength: contextLength, pool: pool, inbox: inbox)
             while loop.step() {}
         }
         thread.name = "engine"
@@ -37,12 +43,6 @@ public final class Engine: Sendable {
     }
 
     deinit { inbox.stop(cancelling: true) }
-
-    /// The longest sequence, prompt and answer.
-    public var contextLength: Int {
-        min(
-            options.contextLength ?? .max, model.model.configuration.maximumPositions)
-    }
 
     /// Takes a request on.
     ///
@@ -69,6 +69,21 @@ public final class Engine: Sendable {
         }
         try inbox.add(submission, waitingLimit: options.waitingLimit)
         return stream
+    }
+
+    /// Runs `job` on the engine's thread, between two steps; what it takes holds up all requests.
+    ///
+    /// - Throws: what `job` throws; `EngineOverload` where the engine ends.
+    public func perform<Result: Sendable>(
+        _ job: @escaping @Sendable (InferencePass) throws -> Result
+    ) async throws -> Result {
+        try await withCheckedThrowingContinuation { continuation in
+            do {
+                try inbox.add { pass in continuation.resume(with: Swift.Result { try job(pass) }) }
+            } catch {
+                continuation.resume(throwing: error)
+            }
+        }
     }
 
     /// What the engine does now.

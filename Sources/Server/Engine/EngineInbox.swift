@@ -1,10 +1,13 @@
+import DequeModule
 import Dispatch
+import LorikeetRuntime
 import Synchronization
 
 /// Where requests wait for the engine's thread, and what that thread tells of itself.
 final class EngineInbox: Sendable {
     private struct State {
         var incoming: [EngineSubmission] = []
+        var jobs: Deque<@Sendable (InferencePass) -> Void> = []
         var statistics = EngineStatistics()
         // Requests and seconds of those that ended lately, for an estimate of the wait.
         var secondsPerRequest = 0.0
@@ -36,17 +39,45 @@ final class EngineInbox: Sendable {
         wake()
     }
 
+    /// Adds a job for the engine's thread.
+    ///
+    /// - Throws: `EngineOverload`.
+    func add(_ job: @escaping @Sendable (InferencePass) -> Void) throws {
+        try state.withLock { state in
+            guard !state.isStopping else {
+                throw EngineOverload(reason: .stopping, retryAfter: 5)
+            }
+            state.jobs.append(job)
+        }
+        wake()
+    }
+
     /// Makes the engine look.
     func wake() { signal.signal() }
 
     /// Waits until there may be something to do.
     func sleep() { signal.wait() }
 
-    /// The requests that came since the last call, and whether the engine shall end.
-    func take() -> (incoming: [EngineSubmission], isStopping: Bool, isCancelling: Bool) {
+    /// What came since the last call.
+    struct News {
+        /// Requests.
+        var incoming: [EngineSubmission]
+        /// The job that is next.
+        var job: (@Sendable (InferencePass) -> Void)?
+        /// Whether the engine shall end when it has nothing to do, and at once.
+        var isStopping: Bool
+        /// Whether requests are given up.
+        var isCancelling: Bool
+    }
+
+    /// Takes what came since the last call, one job at most.
+    func take() -> News {
         state.withLock { state in
             defer { state.incoming = [] }
-            return (state.incoming, state.isStopping, state.isCancelling)
+            return News(
+                incoming: state.incoming, job: state.jobs.popFirst(),
+                isStopping: state.isStopping && state.jobs.isEmpty,
+                isCancelling: state.isCancelling)
         }
     }
 

@@ -10,7 +10,9 @@ public struct EngineRequest: Sendable {
     public var sampling = SamplingParameters()
     /// Texts that end the answer and are not part of it.
     public var stopStrings: [String] = []
-    /// Whether the answer goes on past an end token.
+    /// What the answer must be; nil for anything.
+    public var constraint: ConstraintAutomaton?
+    /// Whether the answer goes on past an end token, unless it must be something.
     public var ignoresEndTokens = false
     /// What answers beside the base; nil for the base alone.
     public var adapter: EngineAdapter?
@@ -24,11 +26,16 @@ public struct EngineAdapter: Sendable {
     /// What its keys and values belong to: equal for equal contents and scales, and for these alone.
     public var key: String
     /// The low-rank terms.
-    public var deltas: any LowRankDeltas
+    public var deltas: PackedDeltas
+    // Held until the request is over.
+    private let owner: (any Sendable)?
 
     /// An adapter whose content `key` identifies.
-    public init(key: String, deltas: any LowRankDeltas) {
+    ///
+    /// - owner: what must live until the request is over.
+    public init(key: String, deltas: PackedDeltas, owner: (any Sendable)? = nil) {
         self.key = key
         self.deltas = deltas
+        self.owner = owner
     }
 }

@@ -30,7 +30,4 @@ final class EngineSubmission: Sendable {
         case .started, .token: break
         }
     }
-
-    /// Ends without a result.
-    func end() { continuation.finish() }
 }

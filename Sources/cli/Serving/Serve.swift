@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import Logging
 import LorikeetAdapters
+import LorikeetQuant
 import LorikeetRuntime
 import LorikeetServer
 import Synchronization
@@ -28,9 +29,7 @@ struct Serve: ParsableCommand {
         help: "An adapter, NAME=PATH or PATH: a PEFT folder or a bundle; may be repeated.")
     var adapter: [String] = []
 
-    @Option(help: "A folder below which /v1/load_lora_adapter may load; may be repeated.")
-    var adapterRoot: [String] = []
-
+    @OptionGroup var adapters: AdapterOptions
     @OptionGroup var listening: ListeningOptions
     @OptionGroup var limits: ServingLimits
     @OptionGroup var precision: PrecisionOptions
@@ -50,17 +49,24 @@ struct Serve: ParsableCommand {
         try listening.apply(to: &options)
         limits.apply(to: &options)
 
-        let model = try LanguageModel(path: model, compute: common.compute(precision))
+        // Nobody's answer depends on what else is in the batch.
+        let compute = Compute(
+            threads: common.threads, precision: precision.precision ?? .int16,
+            isBatchInvariant: true)
+        let model = try LanguageModel(path: model, compute: compute)
         let digest = try model.baseDigest()
-        let adapters = RegistryAdapters(
-            AdapterRegistry(model), over: model.model.configuration, roots: adapterRoot)
+        let logger = listening.logger
+        let registry = try adapters.registry(model, baseName: options.modelName)
         for word in adapter {
             let parts = word.split(separator: "=", maxSplits: 1).map(String.init)
             let (name, path) =
                 parts.count == 2 ? (parts[0], parts[1]) : (Adapters.name(of: word), word)
-            Terminal.note("\(name): \(try adapters.add(name: name, path: path).digest)")
+            Terminal.note("\(name): \(try registry.load(name: name, path: path).line)")
         }
-        let logger = listening.logger
+        let watching = try adapters.watch(registry, logger)
+        defer { watching?.cancel() }
+        let adapters = RegistryAdapters(
+            registry, roots: try AllowedRoots(self.adapters.adapterRoot))
         let server = try APIServer(
             engine: Engine(model, options: limits.engine), adapters: adapters, baseDigest: digest,
             options: options, logger: logger)

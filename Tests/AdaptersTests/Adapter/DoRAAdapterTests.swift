@@ -113,9 +113,9 @@ struct DoRAAdapterTests {
         #expect(
             try failure { _ = try Adapters.load(folder["dora"], for: smallModel) }.code
                 == .invalidArgument)
-        let registry = AdapterRegistry(model: smallModel, norms: norms)
+        let registry = AdapterRegistry(AdapterBase(smallModel, norms: norms))
         let dora = try registry.load(name: "dora", path: folder["dora"])
-        #expect(registry["dora"] === dora)
+        #expect(try registry.adapter("dora") === dora)
         #expect(dora.delta(at: ModulePath(layer: 0, module: .query))?.outputScale != nil)
         let plain = try registry.load(name: "plain", path: resource("plain"))
         #expect(try failure { _ = try DeltaSum([plain, dora]) }.code == .unsupported)

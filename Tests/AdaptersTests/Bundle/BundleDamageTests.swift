@@ -31,8 +31,9 @@ struct BundleDamageTests {
         try write(frame, to: path)
     }
 
-    /// What a load of the patterns bundle says after `change`.
+    /// What a load of the patterns bundle says after `change`, or what `reader` says.
     private func failureAfter(
+        by reader: (String) throws -> Void = { _ = try Adapters.load($0, for: smallModel) },
         _ change: (inout [(name: String, content: [UInt8])]) throws -> Void
     ) throws -> LorikeetError {
         let folder = try TemporaryFolder()
@@ -43,12 +44,15 @@ struct BundleDamageTests {
             try AdapterBundle.unpack(folder["bad.lorikeet"], to: folder["out"])
         }
         #expect(folder.names == ["bad.lorikeet", "good.lorikeet"])
-        return try failure { _ = try Adapters.load(folder["bad.lorikeet"], for: smallModel) }
+        return try failure { try reader(folder["bad.lorikeet"]) }
     }
 
-    /// What a load says after a change of the manifest.
-    private func failureAfterManifest(_ change: (inout JSON) -> Void) throws -> LorikeetError {
-        try failureAfter { files in
+    /// What a load says after a change of the manifest, or what `reader` says.
+    private func failureAfterManifest(
+        by reader: (String) throws -> Void = { _ = try Adapters.load($0, for: smallModel) },
+        _ change: (inout JSON) -> Void
+    ) throws -> LorikeetError {
+        try failureAfter(by: reader) { files in
             var manifest = try JSON(
                 parsing: String(decoding: files[0].content, as: UTF8.self), source: "")
             change(&manifest)
@@ -98,7 +102,8 @@ struct BundleDamageTests {
     @Test func `a damaged byte of configuration or factors is refused`() throws {
         for index in 1...2 {
             for part in 0..<16 {
-                let error = try failureAfter { files in
+                // A load would not mind a changed remark in the header of the factors.
+                let error = try failureAfter(by: { try AdapterBundle.verify($0) }) { files in
                     let offset = files[index].content.count * part / 16
                     files[index].content[offset] ^= 1
                 }
@@ -106,6 +111,17 @@ struct BundleDamageTests {
                     error.problem
                         == "the digest of \(index == 1 ? "adapter_config.json" : Self.planes)")
             }
+        }
+    }
+
+    @Test func `a load that meets damaged numbers names their file`() throws {
+        for index in 1...2 {
+            let error = try failureAfter { files in
+                files[index].content[files[index].content.count - 1] ^= 1
+            }
+            #expect(
+                error.problem
+                    == "the digest of \(index == 1 ? "adapter_config.json" : Self.planes)")
         }
     }
 
@@ -154,7 +170,9 @@ struct BundleDamageTests {
             for file in [
                 "adapter_config.json", list == "files" ? Self.planes : "adapter_model.safetensors",
             ] {
-                let error = try failureAfterManifest { manifest in
+                // A load hashes the numbers, not the file they came in.
+                let error = try failureAfterManifest(by: { try AdapterBundle.verify($0) }) {
+                    manifest in
                     var files = manifest[list] ?? [:]
                     var stated = files[file] ?? [:]
                     stated["sha256"] = .string(wrong)

@@ -53,7 +53,7 @@ import Testing
             }
             let together = Array(
                 try pass.forward(
-                    zip(news, caches()).map { InferencePass.Input($0, after: $1) }, adapter: nil))
+                    zip(news, caches()).map { InferencePass.Input($0, after: $1) }))
             #expect(together.count == shapes.count * 256)
             for (i, expected) in alone.enumerated() {
                 let worst = zip(together[i * 256..<(i + 1) * 256], expected).map { abs($0 - $1) }
@@ -70,8 +70,7 @@ import Testing
             let (good, full) = (pass.makeCache(), pass.makeCache(capacity: 2))
             for bad: [Int32] in [[], [256], [1, 2, 3]] {
                 #expect(throws: LorikeetError.self) {
-                    try pass.forward(
-                        [.init([1, 2], after: good), .init(bad, after: full)], adapter: nil)
+                    try pass.forward([.init([1, 2], after: good), .init(bad, after: full)])
                 }
             }
             #expect(good.count == 0 && full.count == 0)

@@ -131,4 +131,61 @@ import Testing
         #expect(second.token == 1)
         #expect(abs(second.logProbability - log(0.25)) < 1e-6)
     }
+
+    @Test func `only allowed tokens are chosen, whatever penalties and biases say`() {
+        let mask = TokenMask(count: logits.count)
+        mask.insert(3)
+        mask.insert(4)
+        #expect(mask.tokens == [3, 4] && mask.allowedCount == 2 && !mask.contains(5))
+        for temperature: Float in [0, 0.7, 5] {
+            var sampler = sampler(prompt: [3]) {
+                $0.temperature = temperature
+                $0.repetitionPenalty = 2
+                $0.presencePenalty = -2
+                $0.frequencyPenalty = 2
+                $0.topK = 4
+                $0.logitBias = [0: 100, 3: -100, 4: -100]
+            }
+            for _ in 0..<200 {
+                let token = logits.withUnsafeBufferPointer {
+                    sampler.next($0, allowed: mask).token
+                }
+                #expect(token >= 3)
+            }
+        }
+    }
+
+    @Test func `a draw among allowed tokens follows the model's distribution`() {
+        let mask = TokenMask(count: logits.count)
+        for token: Int32 in [0, 2, 4] { mask.insert(token) }
+        var sampler = sampler { $0.temperature = 1 }
+        var counts = [Int](repeating: 0, count: logits.count)
+        for _ in 0..<20_000 {
+            let token = logits.withUnsafeBufferPointer { sampler.next($0, allowed: mask).token }
+            counts[Int(token)] += 1
+        }
+        // 1/2, 1/8 and 1/16 of what is left of the whole
+        expect(counts.map { Double($0) / 20_000 }, [8.0 / 11, 0, 2.0 / 11, 0, 1.0 / 11])
+    }
+
+    @Test func `log probabilities under a mask are the model's`() {
+        let mask = TokenMask(count: logits.count)
+        mask.insert(1)
+        var sampler = sampler { $0.topLogProbabilities = 1 }
+        let choice = logits.withUnsafeBufferPointer { sampler.next($0, allowed: mask) }
+        #expect(choice.token == 1 && choice.top.map(\.token) == [0])
+        // 1e-6: fp32 rounding of a log of a sum of five.
+        #expect(abs(choice.logProbability - log(0.25)) < 1e-6)
+    }
+
+    @Test func `a logit bias is added before the choice`() {
+        var biased = sampler { $0.logitBias = [4: 3 * Float(log(2.0)) + 0.01, 99: 50, -1: 50] }
+        #expect(next(&biased).token == 4)
+        // Twice as likely, then all divided by the new sum.
+        expect(
+            shares(20_000) { $0.logitBias = [1: Float(log(2.0))] },
+            [0.5, 0.5, 0.125, 0.0625, 0.0625].map { $0 / 1.25 })
+        expect(
+            shares(2_000) { $0.logitBias = [0: -100] }.map { $0 > 0 ? 1 : 0 }, [0, 1, 1, 1, 1])
+    }
 }

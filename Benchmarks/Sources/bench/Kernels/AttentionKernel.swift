@@ -8,14 +8,12 @@ import QuantKernels
 func measureAttention(on compute: Compute, _ ceiling: Ceiling) -> Row {
     let (blocks, positions, heads, headSize, group) = (24, 2048, 8, 128, 4)
     let width = heads * headSize
-    let caches = (0..<blocks).map { _ in
-        (Buffer<UInt16>(positions * width), Buffer<UInt16>(positions * width))
+    let page = Int(QUANT_KV_PAGE)
+    // 1.0 as a half.
+    let pages = (0..<positions / page).map { _ in
+        Buffer([UInt16](repeating: 0x3c00, count: blocks * 2 * page * width))
     }
-    for (keys, values) in caches {
-        // 1.0 as a half.
-        keys.pointer.update(repeating: 0x3c00, count: keys.count)
-        values.pointer.update(repeating: 0x3c00, count: values.count)
-    }
+    let table = Buffer(pages.map { Int(bitPattern: $0.pointer) })
     let q = Buffer<Float>(width * group)
     // A head's positions are divided among the threads, 256 at a time.
     let part = 256
@@ -25,9 +23,12 @@ func measureAttention(on compute: Compute, _ ceiling: Ceiling) -> Row {
     let scale = 1 / Float(headSize).squareRoot()
     let bytes = blocks * 2 * positions * width * MemoryLayout<UInt16>.stride
     return ceiling.reading("attention behind \(positions)", bytes: bytes, on: compute) {
-        for (keys, values) in caches {
+        for block in 0..<blocks {
             let kv = quant_kv(
-                keys: keys.pointer, values: values.pointer, kv_heads: heads, head_size: headSize)
+                pages: UnsafeRawPointer(table.pointer)
+                    .assumingMemoryBound(to: UnsafeMutablePointer<UInt16>?.self),
+                keys: 2 * block * page * width, values: (2 * block + 1) * page * width,
+                kv_heads: heads, head_size: headSize)
             compute.pool.run(pieces: parts * heads) { thread, piece in
                 let (index, head) = (piece / heads, piece % heads)
                 let query = head * group * headSize

@@ -257,6 +257,7 @@ enum { PANEL_HEIGHT = 4 };
 #include "../panel_tiles.h"
 #include "../vector_attention.h"
 #include "../vector_gemm.h"
+#include "../vector_low_rank.h"
 #include "../vector_refactoring.h"
 
 V void store_rounded(const vec x[16], quant_precision precision, void *out) {
@@ -415,6 +416,8 @@ const quant_kernels quant_kernels_neon = {
     .matmul = matmul,
     .matmul_backward = matmul_backward,
     .gemm = gemm,
+    .low_rank_down = low_rank_down,
+    .low_rank_up = low_rank_up,
     .tile_4bit = tile_4bit,
     .tile_8bit = tile_8bit,
     .prepare = prepare,

@@ -96,24 +96,43 @@ typedef struct {
 enum {
   // Positions of a block of keys.
   QUANT_KV_BLOCK = 16,
+  // Positions of a page: few, so that sequences which begin alike share most of what they have in
+  // common, and enough that a product within one runs at full speed.
+  QUANT_KV_PAGE = 64,
   // The largest head_size that attend takes; it must be a multiple of 8.
   QUANT_ATTEND_HEAD = 256,
   // Floats that attend wants as scratch, whatever the numbers of queries and positions.
   QUANT_ATTEND_SCRATCH = 704 * 256
 };
 
-// The keys and values of one sequence in one layer, as IEEE halves:
+// The keys and values of one sequence in one layer, as IEEE halves in pages of QUANT_KV_PAGE
+// positions. From a page's elements `keys` and `values` on:
 //
 //   keys    [block][kv_heads][head_size][QUANT_KV_BLOCK]
 //   values  [position][kv_heads][head_size]
 //
-// Position j is lane j % QUANT_KV_BLOCK of block j / QUANT_KV_BLOCK: 16 positions' scores are made
-// at once, and no sum goes across lanes. The memory of keys is whole blocks; what lies past the
-// last position is read, and does not matter.
+// Position j of a page is lane j % QUANT_KV_BLOCK of block j / QUANT_KV_BLOCK: 16 positions' scores
+// are made at once, and no sum goes across lanes. What lies past the last position is read, and
+// does not matter.
 typedef struct {
-  uint16_t *keys, *values;
+  uint16_t *const *pages;
+  size_t keys, values;
   size_t kv_heads, head_size;
 } quant_kv;
+
+// Where dimension 0 of position j's key is, in the head's part of its page; the next dimensions are
+// QUANT_KV_BLOCK apart.
+static inline uint16_t *quant_key(const quant_kv *kv, size_t head, size_t j) {
+  size_t block = j % QUANT_KV_PAGE / QUANT_KV_BLOCK;
+  return kv->pages[j / QUANT_KV_PAGE] + kv->keys +
+         (block * kv->kv_heads + head) * kv->head_size * QUANT_KV_BLOCK + j % QUANT_KV_BLOCK;
+}
+
+// Where position j's value is.
+static inline uint16_t *quant_value(const quant_kv *kv, size_t head, size_t j) {
+  return kv->pages[j / QUANT_KV_PAGE] + kv->values +
+         (j % QUANT_KV_PAGE * kv->kv_heads + head) * kv->head_size;
+}
 
 // C (+)= alpha A B, fp32. Element (m, k) of A [M, K] is a[m * a_row + k * a_column], one of whose
 // strides is 1; of B [K, N] likewise. C's rows are ldc apart.
@@ -128,6 +147,34 @@ typedef struct {
   size_t ldc;
   int accumulate;
 } quant_gemm;
+
+// --- Low-rank terms ---
+
+enum {
+  // Outputs of a panel of B.
+  QUANT_LOW_RANK_PANEL = 32,
+  // A's rows are padded to a multiple of so many.
+  QUANT_LOW_RANK_UNIT = 16
+};
+
+// The factors of a term y += scale B (A x), packed for products with few rows and many:
+//
+//   a  [rank][inputs, padded with zeros to a multiple of QUANT_LOW_RANK_UNIT]
+//   b  [panels][rank][QUANT_LOW_RANK_PANEL]
+//
+// Column i of panel p of b is output QUANT_LOW_RANK_PANEL * p + i, zeros beyond the last: no sum
+// goes across lanes, and a range of outputs lies together.
+typedef struct {
+  const void *a, *b;
+  int halves;  // IEEE halves, or floats
+  size_t rank, inputs, outputs;
+  float scale;
+} quant_low_rank;
+
+// Elements between two rows of `a`.
+static inline size_t quant_low_rank_stride(size_t inputs) {
+  return (inputs + QUANT_LOW_RANK_UNIT - 1) / QUANT_LOW_RANK_UNIT * QUANT_LOW_RANK_UNIT;
+}
 
 // --- RefLoRA's algebra, float64 ---
 
@@ -192,6 +239,19 @@ typedef struct quant_kernels {
 
   // A product of matrices that are no weights; scratch as matmul has it.
   void (*gemm)(const quant_gemm *product, float *scratch);
+
+  // --- Low-rank terms, fp32 arithmetic ---
+
+  // Every bit of a row's result depends on that row and the term alone.
+
+  // U = X Aᵀ: u[m * ldu + r] = sum_k a[r][k] x[m * ldx + k] for rank_begin <= r < rank_end,
+  // m < rows.
+  void (*low_rank_down)(const quant_low_rank *term, const float *x, size_t ldx, size_t rows,
+                        size_t rank_begin, size_t rank_end, float *u, size_t ldu);
+  // Y += scale U Bᵀ: y[m * ldy + o] += scale sum_r u[m * ldu + r] b[o][r] for output_begin <= o <
+  // output_end, m < rows. output_begin is a multiple of QUANT_LOW_RANK_PANEL.
+  void (*low_rank_up)(const quant_low_rank *term, const float *u, size_t ldu, size_t rows,
+                      size_t output_begin, size_t output_end, float *y, size_t ldy);
 
   // --- Products of integers (exact) ---
 
@@ -310,6 +370,11 @@ static inline void quant_pause(void) {
 #elif defined(__aarch64__)
   __asm__ volatile("yield");
 #endif
+}
+
+// Has memory that will be read soon brought into the second-level cache.
+static inline void quant_prefetch(const void *memory, size_t bytes) {
+  for (size_t i = 0; i < bytes; i += 64) __builtin_prefetch((const char *)memory + i, 0, 2);
 }
 
 // Tables this machine can run, scalar first, best last; returns how many were written (at most

@@ -273,6 +273,7 @@ V void quantize_64(boundaries b, interval_codes order, const float *x, vec recip
 // Made of those.
 #include "../vector_attention.h"
 #include "../vector_gemm.h"
+#include "../vector_low_rank.h"
 #include "../vector_refactoring.h"
 #include "../vector_tiles.h"
 #include "avx2_tiles.h"
@@ -291,6 +292,8 @@ const quant_kernels quant_kernels_avx2 = {
     .matmul = matmul,
     .matmul_backward = matmul_backward,
     .gemm = gemm,
+    .low_rank_down = low_rank_down,
+    .low_rank_up = low_rank_up,
     .tile_4bit = tile_4bit,
     .tile_8bit = tile_8bit,
     .prepare = prepare,

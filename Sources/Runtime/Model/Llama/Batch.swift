@@ -56,7 +56,7 @@ package struct Batch {
         sequences.compactMap { sequence in
             let own = (keys + sequence.start * width, values + sequence.start * width)
             guard
-                let (keys, values) = sequence.cache?.floats(layer: layer)
+                let (keys, values) = sequence.cache?.floats(layer: layer, written: sequence.count)
                     ?? (sequence.cache == nil ? own : nil)
             else { return nil }
             return AttentionSpan(

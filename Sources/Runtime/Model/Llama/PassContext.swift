@@ -3,7 +3,10 @@ import LorikeetQuant
 /// What a block's forward pass works with besides its weights and activations.
 struct ForwardContext {
     let batch: Batch
-    let adapter: (any LowRankDeltas)?
+    /// The low-rank terms of all rows.
+    var adapter: (any LowRankDeltas)?
+    /// Or terms of some, by adapter.
+    var adaptedRows: [AdaptedRows] = []
     let rotary: RotaryEmbedding
     let scratch: ForwardScratch
     let compute: Compute
@@ -20,6 +23,11 @@ struct ForwardContext {
         into y: UnsafeMutablePointer<Float>, accumulate: Bool = false
     ) {
         observer?([path(module)], x, batch.count, linear.weight.columns)
+        guard adaptedRows.isEmpty else {
+            return linear.forward(
+                x, count: batch.count, terms: terms([module]), accumulate: accumulate, into: y,
+                scratch: scratch.linear, on: compute)
+        }
         linear.forward(
             x, count: batch.count, delta: delta(module), dropout: dropout(module),
             accumulate: accumulate, into: y, scratch: scratch.linear, on: compute)
@@ -31,6 +39,11 @@ struct ForwardContext {
         into y: (Int) -> UnsafeMutablePointer<Float>
     ) {
         observer?(modules.map(path), x, batch.count, group.columns)
+        guard adaptedRows.isEmpty else {
+            return group.forward(
+                x, count: batch.count, terms: terms(modules), into: y, scratch: scratch.linear,
+                on: compute)
+        }
         group.forward(
             x, count: batch.count, delta: { delta(modules[$0]) },
             dropout: { dropout(modules[$0]) }, into: y, scratch: scratch.linear, on: compute)
@@ -42,6 +55,35 @@ struct ForwardContext {
             Dropout(
                 probability: $0.probability, keys: $0.keys,
                 place: NoiseKeys.place(ModulePath(layer: layer, module: module)))
+        }
+    }
+
+    // The terms of modules with one input.
+    private func terms(_ modules: [LinearModule]) -> LowRankProduct {
+        let terms = scratch.linear.terms
+        terms.removeAll()
+        for (index, module) in modules.enumerated() {
+            for group in adaptedRows {
+                guard let factors = group.adapter[layer, module] else { continue }
+                terms.append(factors, to: index, rows: group.rows)
+            }
+        }
+        let next = next(after: modules[0])
+        for group in adaptedRows {
+            for module in next.modules {
+                if let factors = group.adapter[next.layer, module] { terms.expect(factors) }
+            }
+        }
+        return terms
+    }
+
+    // The modules of the next product; none behind the last.
+    private func next(after module: LinearModule) -> (layer: Int, modules: [LinearModule]) {
+        switch module {
+        case .query, .key, .value: (layer, [.output])
+        case .output: (layer, [.gate, .up])
+        case .gate, .up: (layer, [.down])
+        case .down: (layer + 1, [.query, .key, .value])
         }
     }
 

@@ -76,7 +76,7 @@ package struct Attention: Sendable {
         compute.pool.run(pieces: spans.count * heads) { thread, item in
             let (span, head) = (spans[item / heads], item % heads)
             let scores = scratch[thread].pointer
-            if span.count == 1 {
+            if span.count == 1, !compute.isBatchInvariant {
                 attendOne(
                     span, head: head, q: q, into: o, scores: scores, thread: thread, on: compute)
             } else {
@@ -130,7 +130,7 @@ package struct Attention: Sendable {
 
     private func keyOffset(_ head: Int) -> Int { head / (heads / keyValueHeads) * headSize }
 
-    // A single query: no product is tall enough for tiles.
+    // A single query: no product is tall enough for tiles, and its sums may be in another order.
     private func attendOne(
         _ span: AttentionSpan, head: Int, q: UnsafePointer<Float>,
         into o: UnsafeMutablePointer<Float>, scores: UnsafeMutablePointer<Float>, thread: Int,

@@ -3,9 +3,10 @@ import QuantKernels
 
 /// Causal attention over caches of halves: what generation streams once a step.
 ///
-/// The query heads of a group read each key and value together. A single query's positions are divided
-/// into parts of fixed length, so that threads share a long cache and the result does not depend on
-/// how many they are, nor on what other sequences are in the batch.
+/// The query heads of a group read each key and value together. Positions are divided into parts of fixed
+/// length, whose results are merged: threads share a single query's long cache, and the result of a row does
+/// not depend on how many they are, on what other sequences are in the batch, nor on which rows of its own
+/// sequence run in the same pass.
 package final class CachedAttention {
     /// New rows of one sequence.
     struct Span {
@@ -42,28 +43,21 @@ package final class CachedAttention {
     private var outputs = Buffer<Float>(0)
     private var tops = Buffer<Float>(0)
     private var sums = Buffer<Float>(0)
-    // Of a tile of rows, one a thread [tile, group].
-    private let tileTops: [Buffer<Float>]
-    private let tileSums: [Buffer<Float>]
+    // A tile's parts, of one thread each: o [parts, tile, group · headSize], statistics [parts, tile, group].
+    private var tiles: [TileScratch]
 
     /// Allocates scratch for a pass on `compute`.
     init(_ configuration: ModelConfiguration, on compute: Compute) {
         heads = configuration.headCount
         keyValueHeads = configuration.keyValueHeadCount
         headSize = configuration.headSize
-        let queries = Self.queries(configuration)
-        tileTops = (0..<compute.pool.count).map { _ in Buffer(queries) }
-        tileSums = tileTops.map { _ in Buffer(queries) }
+        tiles = (0..<compute.pool.count).map { _ in TileScratch() }
     }
 
-    // Query heads that read one key head, for each row of a tile.
-    private static func queries(_ configuration: ModelConfiguration) -> Int {
-        tile * configuration.headCount / configuration.keyValueHeadCount
-    }
-
-    /// Bytes for so many threads, as long as no single query is attended for.
-    static func memory(_ configuration: ModelConfiguration, threads: Int) -> Int {
-        2 * threads * Buffer<Float>.memory(queries(configuration))
+    private struct TileScratch {
+        var outputs = Buffer<Float>(0)
+        var tops = Buffer<Float>(0)
+        var sums = Buffer<Float>(0)
     }
 
     private var width: Int { heads * headSize }
@@ -86,10 +80,10 @@ package final class CachedAttention {
                 pieces.append(Piece(span: index, number: tile, of: tiles, first: 0))
             }
         }
-        attendTiles(spans, q: q, into: o, on: compute)
+        if !pieces.isEmpty { attendTiles(spans, q: q, into: o, on: compute) }
         pieces.removeAll(keepingCapacity: true)
         for (index, span) in spans.enumerated() where span.count == 1 {
-            let (parts, first) = (span.past / Self.part + 1, pieces.count)
+            let (parts, first) = (Self.parts(span.past + 1), pieces.count)
             for part in 0..<parts {
                 pieces.append(Piece(span: index, number: part, of: parts, first: first))
             }
@@ -101,22 +95,44 @@ package final class CachedAttention {
         _ spans: [Span], q: UnsafePointer<Float>, into o: UnsafeMutablePointer<Float>,
         on compute: Compute
     ) {
-        let (pieces, kernels) = (self.pieces, compute.kernels)
+        reserveTiles(parts: spans.reduce(0) { max($0, Self.parts($1.past + $1.count)) })
+        let (pieces, kernels, groupWidth) = (self.pieces, compute.kernels, group * headSize)
         compute.pool.run(pieces: pieces.count * keyValueHeads) { thread, item in
             let (piece, head) = (pieces[item / keyValueHeads], item % keyValueHeads)
             let span = spans[piece.span]
             let first = piece.number * Self.tile
             let rows = min(Self.tile, span.count - first)
-            let offset = (span.start + first) * width + head * group * headSize
-            let (top, sum) = (tileTops[thread].pointer, tileSums[thread].pointer)
+            let offset = (span.start + first) * width + head * groupWidth
+            let scratch = tiles[thread]
+            let (past, end) = (span.past + first, span.past + first + rows)
+            let parts = Self.parts(end)
             withUnsafePointer(to: span.kv) { kv in
-                kernels.attend(
-                    kv, head, q + offset, width, rows, group, span.past + first, 0,
-                    span.past + first + rows, scale, o + offset, width, top, sum,
-                    compute.scratch(thread))
+                for part in 0..<parts {
+                    let statistics = part * rows * group
+                    kernels.attend(
+                        kv, head, q + offset, width, rows, group, past, part * Self.part,
+                        min((part + 1) * Self.part, end), scale,
+                        scratch.outputs.pointer + part * rows * groupWidth, groupWidth,
+                        scratch.tops.pointer + statistics, scratch.sums.pointer + statistics,
+                        compute.scratch(thread))
+                }
             }
             kernels.attend_merge(
-                1, rows, group, headSize, o + offset, width, top, sum, o + offset, width)
+                parts, rows, group, headSize, scratch.outputs.pointer, groupWidth,
+                scratch.tops.pointer, scratch.sums.pointer, o + offset, width)
+        }
+    }
+
+    // Parts of so many positions.
+    private static func parts(_ positions: Int) -> Int { (positions + part - 1) / part }
+
+    private func reserveTiles(parts: Int) {
+        let queries = parts * Self.tile * group
+        guard let first = tiles.first, queries > first.tops.count else { return }
+        for thread in tiles.indices {
+            tiles[thread] = TileScratch(
+                outputs: Buffer(uninitialized: queries * headSize),
+                tops: Buffer(uninitialized: queries), sums: Buffer(uninitialized: queries))
         }
     }
 

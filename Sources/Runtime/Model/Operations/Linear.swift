@@ -40,6 +40,22 @@ package struct Linear: Sendable {
         }
     }
 
+    /// Y (+)= X Wᵀ with low-rank terms of some rows.
+    ///
+    /// - x: [count, in]
+    /// - terms: for weight 0.
+    /// - accumulate: whether the result is added to what `y` holds.
+    /// - y: [count, out]
+    package func forward(
+        _ x: UnsafePointer<Float>, count: Int, terms: LowRankProduct, accumulate: Bool,
+        into y: UnsafeMutablePointer<Float>, scratch: LinearScratch, on compute: Compute
+    ) {
+        LinearWeight.multiply(
+            weights, x, count: count, accumulate: accumulate, terms: terms,
+            using: scratch.activations, on: compute
+        ) { _ in y }
+    }
+
     /// Y (+)= c ⊙ Z.
     ///
     /// - z: [count, out]; may be `y`.
@@ -248,11 +264,30 @@ package struct LinearGroup: Sendable {
     }
 }
 
+extension LinearGroup {
+    /// Each layer's product with low-rank terms of some rows.
+    ///
+    /// - x: [count, in]
+    /// - terms: the i-th layer's are for weight i.
+    /// - output: the i-th layer's result [count, out].
+    package func forward(
+        _ x: UnsafePointer<Float>, count: Int, terms: LowRankProduct,
+        into output: (Int) -> UnsafeMutablePointer<Float>, scratch: LinearScratch,
+        on compute: Compute
+    ) {
+        LinearWeight.multiply(
+            weights, x, count: count, terms: terms, using: scratch.activations, on: compute,
+            into: output)
+    }
+}
+
 /// What linear layers work with: inputs in integers, what lies between A and B, U = X Aᵀ and V = dZ B,
 /// [tokens, rank] each, and the result that output scales multiply.
 package final class LinearScratch {
     /// Inputs, or gradients of outputs, in integers.
     let activations: Activations
+    /// The terms of a product, where rows have adapters of their own.
+    let terms = LowRankProduct()
     private let tokens: Int
     private var rank = 0
     fileprivate var u = Buffer<Float>(0)

@@ -27,7 +27,8 @@ struct ByteFallbackDecoding: DecodingStage {
         run = []
     }
 
-    private static func byte(of token: [UInt8]) -> UInt8? {
+    /// The byte that a token such as `<0x0A>` stands for; nil for any other.
+    static func byte(of token: [UInt8]) -> UInt8? {
         guard token.count == 6, token.starts(with: "<0x".utf8), token[5] == UInt8(ascii: ">") else {
             return nil
         }

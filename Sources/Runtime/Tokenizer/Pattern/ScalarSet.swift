@@ -9,9 +9,9 @@ struct ScalarSet: Sendable {
         case word(Bool)
     }
 
-    private let parts: [Part]
-    private let isNegated: Bool
-    private let ignoresCase: Bool
+    let parts: [Part]
+    let isNegated: Bool
+    let ignoresCase: Bool
     /// Membership of the scalars below 128: most text never asks further.
     private(set) var ascii: (low: UInt64, high: UInt64) = (0, 0)
 

@@ -1,0 +1,83 @@
+public import LorikeetQuant
+
+/// An adapter packed for inference: its factors as the products read them, found by an index.
+///
+/// Made once, off the path of requests, and shared by all that use the adapter. Later changes of the
+/// adapter's factors do not show.
+public final class PackedDeltas: Sendable {
+    /// Bytes of all factors and output scales.
+    public let memory: Int
+    // [layers, modules]
+    private let factors: [LowRankFactors?]
+
+    /// Packs the terms that `deltas` has in a model of these dimensions, on the calling thread alone.
+    ///
+    /// - compute: whose precision: factors are floats in fp32, halves otherwise.
+    public init(
+        _ deltas: any LowRankDeltas, for model: ModelConfiguration, on compute: Compute
+    ) {
+        let terms = (0..<model.layerCount).flatMap { layer in
+            LinearModule.allCases.map { module in
+                let path = ModulePath(layer: layer, module: module)
+                return Self.checked(deltas.delta(at: path), module.shape(in: model))
+            }
+        }
+        let bytes = terms.reduce(0) { sum, delta in
+            guard let delta else { return sum }
+            return sum
+                + LowRankFactors.bytes(
+                    rank: delta.rank, inputs: delta.a.count / delta.rank,
+                    outputs: delta.b.count / delta.rank, precision: compute.precision)
+        }
+        let shared = TileMemory(pieceBytes: bytes)
+        factors = terms.map { delta in
+            delta.map {
+                LowRankFactors(
+                    a: $0.a, b: $0.b, rank: $0.rank, scale: $0.scale,
+                    outputScale: $0.outputScale, in: shared, on: compute)
+            }
+        }
+        memory = factors.reduce(0) { $0 + ($1?.memory ?? 0) }
+    }
+
+    private static func checked(
+        _ delta: LowRankDelta?, _ shape: (outputs: Int, inputs: Int)
+    ) -> LowRankDelta? {
+        guard let delta else { return nil }
+        precondition(
+            delta.a.count == delta.rank * shape.inputs
+                && delta.b.count == delta.rank * shape.outputs,
+            "factors of \(delta.a.count) and \(delta.b.count) at rank \(delta.rank) over \(shape.outputs) × \(shape.inputs)"
+        )
+        return delta
+    }
+
+    /// The factors of the layer's module, or nil where the adapter or the model has none.
+    subscript(layer: Int, module: LinearModule) -> LowRankFactors? {
+        let place = layer * LinearModule.allCases.count + module.index
+        return place < factors.count ? factors[place] : nil
+    }
+}
+
+extension LinearModule {
+    /// Its place among `allCases`.
+    fileprivate var index: Int {
+        switch self {
+        case .query: 0
+        case .key: 1
+        case .value: 2
+        case .output: 3
+        case .gate: 4
+        case .up: 5
+        case .down: 6
+        }
+    }
+}
+
+/// Consecutive rows of a pass with one adapter.
+struct AdaptedRows {
+    /// The adapter.
+    let adapter: PackedDeltas
+    /// The rows.
+    var rows: Range<Int>
+}

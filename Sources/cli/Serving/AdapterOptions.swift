@@ -1,0 +1,64 @@
+import ArgumentParser
+import Foundation
+import Logging
+import LorikeetAdapters
+import LorikeetRuntime
+import LorikeetServer
+
+/// Which adapters a server has, and how they are kept.
+struct AdapterOptions: ParsableArguments {
+    @Option(help: "A folder to keep in step with: adapters that appear, change or go in it.")
+    var adapterDir: String?
+
+    @Option(help: "A folder within which /v1/load_lora_adapter may load; may be repeated.")
+    var adapterRoot: [String] = []
+
+    @Option(
+        help:
+            "Memory for adapters, such as 2G; past it those that were not used for longest leave it."
+    )
+    var adapterMemory: ByteSize?
+
+    @Option(
+        help:
+            "A folder for bundles of the PEFT folders that left memory; default: they are read anew."
+    )
+    var adapterCache: String?
+
+    @Option(help: "A file of public keys, PEM: adapters that none of them signed are refused.")
+    var trustedKeys: String?
+
+    /// An empty registry over `model`, which is ready for the first load.
+    func registry(
+        _ model: LanguageModel, baseName: String
+    ) throws -> RegistryAdapters.Registry {
+        var options = AdapterRegistryOptions()
+        options.maximumMemory = adapterMemory?.bytes
+        options.cacheFolder = adapterCache
+        options.trustedKeys = try trustedKeys.map { try TrustedKeys(path: $0) }
+        options.reservedNames = [baseName]
+        let registry = RegistryAdapters.registry(model, options: options)
+        try registry.base.prepare()
+        return registry
+    }
+
+    /// Keeps `registry` in step with --adapter-dir, until the task is cancelled.
+    func watch(
+        _ registry: RegistryAdapters.Registry, _ logger: Logger
+    ) throws -> Task<Void, Never>? {
+        guard let adapterDir else { return nil }
+        let watcher = try AdapterFolderWatcher(adapterDir, registry: registry) { event in
+            switch event {
+            case .loaded(let name):
+                logger.info("adapter loaded", metadata: ["adapter": .string(name)])
+            case .unloaded(let name):
+                logger.info("adapter unloaded", metadata: ["adapter": .string(name)])
+            case .failed(let name, let error):
+                logger.error(
+                    "adapter not loaded",
+                    metadata: ["adapter": .string(name), "error": .string(error.description)])
+            }
+        }
+        return Task { await watcher.run() }
+    }
+}
