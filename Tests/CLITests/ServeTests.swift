@@ -58,7 +58,7 @@ struct ServeTests {
     @Test(arguments: [
         (["--api-keys", "/nowhere"], "/nowhere"), (["--adapter", "x=/nowhere"], "/nowhere"),
         (["--tls-certificate", "/nowhere", "--tls-key", "/nowhere"], "/nowhere"),
-        (["--adapter", "../x=FOLDER"], "no name for an adapter"),
+        (["--adapter", "../x=FOLDER"], "not an adapter's name"),
     ])
     func `what cannot be served is an error`(words: [String], text: String) throws {
         try Fixtures.withTemporaryFolder { folder in
