@@ -14,7 +14,8 @@ import Testing
             try TinyLanguageModel.write(to: folder + "/model")
             return try await body(
                 LanguageModel(
-                    path: folder + "/model", compute: Compute(threads: 2, precision: precision, isBatchInvariant: true)))
+                    path: folder + "/model",
+                    compute: Compute(threads: 2, precision: precision, isBatchInvariant: true)))
         }
     }
 

@@ -26,13 +26,12 @@ final class TestServer: Sendable {
     let engine: Engine
     let server: APIServer
 
-    /// - Parameters:
-    ///   - adapters: names of those to load.
-    ///   - engine: what the engine takes on.
-    ///   - change: changes the server's options.
+    /// Loads the model and starts the engine: `adapters` are the names of those to load, `change` changes the
+    /// server's options.
     init(
         adapters: [String] = [], engine options: EngineOptions = EngineOptions(),
-        generationConfiguration: JSON? = nil, change: (inout ServerOptions) throws -> Void = { _ in }
+        generationConfiguration: JSON? = nil,
+        change: (inout ServerOptions) throws -> Void = { _ in }
     ) throws {
         folder =
             FileManager.default.temporaryDirectory.appending(path: "lorikeet-\(UUID().uuidString)")
@@ -182,7 +181,9 @@ struct TestAnswer: Sendable {
 
     /// The data of server-sent events, without the comments between them.
     var events: [String] {
-        text.split(separator: "\n").filter { $0.hasPrefix("data: ") }.map { String($0.dropFirst(6)) }
+        text.split(separator: "\n").filter { $0.hasPrefix("data: ") }.map {
+            String($0.dropFirst(6))
+        }
     }
 
     /// The events but the last, which must be `[DONE]`.

@@ -1,5 +1,10 @@
 """`lorikeet serve` behind LiteLLM, as openai/NAME and as hosted_vllm/NAME."""
 
+import os
+
+# No look at the network for prices.
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+
 import litellm
 
 from serving import QUESTION, arguments, serve

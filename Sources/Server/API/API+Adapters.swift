@@ -3,7 +3,7 @@ import Logging
 import LorikeetRuntime
 
 extension API {
-    /// `POST /v1/load_lora_adapter`
+    /// `POST /v1/load_lora_adapter`.
     func loadAdapter(_ request: Request, _ context: APIContext) async throws -> Response {
         try context.requireLoading()
         let fields = try await fields(of: request)
@@ -33,7 +33,7 @@ extension API {
         }
     }
 
-    /// `POST /v1/unload_lora_adapter`
+    /// `POST /v1/unload_lora_adapter`.
     func unloadAdapter(_ request: Request, _ context: APIContext) async throws -> Response {
         try context.requireLoading()
         let name = try await fields(of: request).name("lora_name")

@@ -3,7 +3,7 @@ import Hummingbird
 import LorikeetRuntime
 
 extension API {
-    /// `POST /v1/chat/completions`
+    /// `POST /v1/chat/completions`.
     func chatCompletions(_ request: Request, _ context: APIContext) async throws -> Response {
         let ticket = try admission.enter()
         let chat = try ChatCompletionRequest(

@@ -3,7 +3,7 @@ import Hummingbird
 import LorikeetRuntime
 
 extension API {
-    /// `POST /v1/completions`
+    /// `POST /v1/completions`.
     func completions(_ request: Request, _ context: APIContext) async throws -> Response {
         let ticket = try admission.enter()
         let completion = try CompletionRequest(
@@ -12,7 +12,8 @@ extension API {
         let answers = completion.prompts.count * parameters.count
         guard answers <= answerLimit else {
             throw APIError.invalid(
-                "n", "n: \(completion.prompts.count) prompts of \(parameters.count) answers are more than \(answerLimit)."
+                "n",
+                "n: \(completion.prompts.count) prompts of \(parameters.count) answers are more than \(answerLimit)."
             )
         }
         let adapter = try await adapter(for: completion.model, context)

@@ -21,7 +21,7 @@ extension API {
         .json(["status": "ok"])
     }
 
-    /// `GET /metrics`
+    /// `GET /metrics`.
     func metrics(_ request: Request, _ context: APIContext) -> Response {
         let names = adapters.list.map { ($0.digest, $0.name) }
         let text = metrics.text(

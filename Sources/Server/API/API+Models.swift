@@ -11,7 +11,7 @@ extension API {
         return .json(["object": "list", "data": .array(allowed)])
     }
 
-    /// `GET /v1/models/{id}`
+    /// `GET /v1/models/{id}`.
     func model(_ request: Request, _ context: APIContext) async throws -> Response {
         let name = try context.parameters.require("id").removingPercentEncoding ?? ""
         try context.requireAccess(to: name)

@@ -66,7 +66,7 @@ extension API {
         return .json(["content": text, "prompt": text])
     }
 
-    /// `POST /apply-template`
+    /// `POST /apply-template`.
     func applyTemplate(_ request: Request, _ context: APIContext) async throws -> Response {
         let text = try await templated(fields(of: request))
         return .json(["prompt": .string(text)])

@@ -22,7 +22,7 @@ final class API: Sendable {
     let baseDigest: String
     /// When the server started, in seconds since 1970.
     let started = Int(Date().timeIntervalSince1970)
-    /// Where prompts are written and tokenized: long ones would keep other requests from a thread.
+    /// Where prompts are written and tokenized.
     private let preparation = DispatchQueue(label: "preparation")
 
     /// The most engine requests that one HTTP request may stand for.
@@ -68,7 +68,9 @@ final class API: Sendable {
             guard let first = try await group.next() else { throw CancellationError() }
             return first
         }
-        return try buffer.withUnsafeReadableBytes { try RequestFields(parsing: $0) }
+        // Long ones would keep other requests from a thread.
+        guard buffer.readableBytes > 1 << 16 else { return try RequestFields(parsing: buffer) }
+        return try await prepare { try RequestFields(parsing: buffer) }
     }
 
     /// Does what needs the processor for long, away from the threads that answer.
@@ -108,7 +110,15 @@ final class API: Sendable {
     ) async throws -> SelectedAdapter {
         do {
             return try await body()
-        } catch let error as LorikeetError where error.code == .notFound {
+        } catch let error as LorikeetError {
+            // A name that no adapter can have is unknown as well.
+            guard
+                error.code == .notFound || (parameter == "model" && error.code == .invalidArgument)
+            else {
+                var answer = APIError(error)
+                answer.parameter = parameter
+                throw answer
+            }
             let names = ([options.modelName] + adapters.list.map(\.name)).joined(separator: ", ")
             throw APIError(
                 .notFound, "\(error.description) There are \(names).", parameter: parameter,
@@ -146,6 +156,12 @@ final class API: Sendable {
         } catch let error as LorikeetError {
             throw APIError.invalid(parameter, error.description)
         }
+    }
+}
+
+extension RequestFields {
+    fileprivate init(parsing buffer: ByteBuffer) throws {
+        self = try buffer.withUnsafeReadableBytes { try RequestFields(parsing: $0) }
     }
 }
 

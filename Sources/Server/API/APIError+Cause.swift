@@ -52,7 +52,7 @@ extension APIError {
     static func loading(_ error: any Error) -> APIError {
         guard let error = error as? LorikeetError else { return APIError(error) }
         var answer = APIError(error)
-        if [.malformed, .unsupported, .mismatch, .invalidArgument].contains(error.code) {
+        if [.malformed, .unsupported, .mismatch].contains(error.code) {
             answer.status = .unprocessableContent
         }
         return answer

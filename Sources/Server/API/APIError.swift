@@ -72,9 +72,9 @@ extension APIError: HTTPResponseError {
 }
 
 extension HTTPField.Name {
-    /// `x-request-id`
+    /// `x-request-id`.
     static let requestID = known("x-request-id")
-    /// `x-api-key`
+    /// `x-api-key`.
     static let apiKey = known("x-api-key")
     /// `x-should-retry`, which openai-python obeys.
     static let shouldRetry = known("x-should-retry")

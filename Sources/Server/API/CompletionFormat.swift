@@ -46,7 +46,8 @@ struct TextFormat: CompletionFormat {
     }
 
     func start(_ index: Int) -> JSON? {
-        prefixes[index].isEmpty ? nil : choice(index, prefixes[index])
+        // Not `nil`, which can also be JSON's null.
+        prefixes[index].isEmpty ? Optional.none : choice(index, prefixes[index])
     }
 
     mutating func pieces(_ index: Int, text: String, _ choices: [Sampler.Choice]) -> [JSON] {

@@ -42,7 +42,8 @@ struct CompletionRequest {
         reportsLogProbabilities = top != nil
         parameters.sampling.topLogProbabilities = top
         guard !(echoes && reportsLogProbabilities) else {
-            throw APIError.unsupported("logprobs", "logprobs of an echoed prompt are not supported.")
+            throw APIError.unsupported(
+                "logprobs", "logprobs of an echoed prompt are not supported.")
         }
         if let suffix = try fields.string("suffix"), !suffix.isEmpty {
             throw APIError.unsupported("suffix", "suffix is not supported.")

@@ -93,7 +93,8 @@ struct GenerationParameters {
             }
             guard (1...stopBytes).contains(text.utf8.count) else {
                 throw APIError.invalid(
-                    "stop", "stop: expected texts of 1 to \(stopBytes) bytes, got \(text.utf8.count)."
+                    "stop",
+                    "stop: expected texts of 1 to \(stopBytes) bytes, got \(text.utf8.count)."
                 )
             }
             return text

@@ -31,7 +31,11 @@ struct ModelSelection {
                     name + ".scale",
                     "\(name).scale: expected a number from -100 to 100, got \(scale.kind).")
             }
-            return BlendPart(try AdapterReference(adapter), scale: Float(number))
+            do {
+                return BlendPart(try AdapterReference(adapter), scale: Float(number))
+            } catch let error as LorikeetError {
+                throw APIError.invalid(name + ".name", error.description)
+            }
         }
     }
 }

@@ -43,8 +43,9 @@ public final class APIServer: Sendable {
         _ = try Self.tls(options)
     }
 
-    /// Serves until SIGTERM or SIGINT: then no more requests are taken, and those that run end or time
-    /// out. A second signal cuts them off.
+    /// Serves until SIGTERM or SIGINT.
+    ///
+    /// Then no more requests are taken, and those that run end or time out; a second signal cuts them off.
     ///
     /// - Parameter onReady: gets the port once clients can connect.
     /// - Throws: what listening throws.
@@ -97,6 +98,7 @@ public final class APIServer: Sendable {
     /// The server as a Hummingbird application, for who runs it with services of its own or tests it.
     ///
     /// - Parameter onRunning: gets the channel that listens.
+    /// - Returns: the application.
     /// - Throws: `LorikeetError` for a certificate that cannot be read.
     public func application(
         onRunning: @escaping @Sendable (any Channel) async -> Void = { _ in }
@@ -110,7 +112,9 @@ public final class APIServer: Sendable {
                 httpDecoderConfiguration: .init(
                     maxHeaderFieldSize: options.headerLimit, maxHeaderListSize: options.headerLimit,
                     maxHeaderFieldCount: 200)))
-        let server = try Self.tls(options).map { try HTTPServerBuilder.tls(http, tlsConfiguration: $0) }
+        let server = try Self.tls(options).map {
+            try HTTPServerBuilder.tls(http, tlsConfiguration: $0)
+        }
         return Application(
             router: api.router(), server: server ?? http,
             configuration: ApplicationConfiguration(

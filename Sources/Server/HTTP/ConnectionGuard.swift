@@ -91,7 +91,8 @@ final class ConnectionGuard: ChannelDuplexHandler, RemovableChannelHandler {
         stalling = close(context, after: Self.lingering)
     }
 
-    private func close(_ context: ChannelHandlerContext, after time: TimeAmount) -> Scheduled<Void> {
+    private func close(_ context: ChannelHandlerContext, after time: TimeAmount) -> Scheduled<Void>
+    {
         let channel = context.channel
         return context.eventLoop.scheduleTask(in: time) { channel.close(promise: nil) }
     }

@@ -1,8 +1,9 @@
 import HTTPTypes
 import Hummingbird
 
-/// CORS: tells browsers which other origins' pages may read answers. Credentials are never allowed: a
-/// key is sent by the page itself.
+/// CORS: tells browsers which other origins' pages may read answers.
+///
+/// Credentials are never allowed: a key is sent by the page itself.
 struct OriginMiddleware: RouterMiddleware {
     typealias Context = APIContext
 

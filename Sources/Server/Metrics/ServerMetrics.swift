@@ -15,7 +15,8 @@ final class ServerMetrics: Sendable {
     private let waiting = MetricFamily(
         "vllm:num_requests_waiting", .gauge, "Requests that wait.", labels: ["model_name"])
     private let cacheUsage = MetricFamily(
-        "vllm:kv_cache_usage_perc", .gauge, "Share of the memory for keys and values in use, 0 to 1.",
+        "vllm:kv_cache_usage_perc", .gauge,
+        "Share of the memory for keys and values in use, 0 to 1.",
         labels: ["model_name"])
     private let prefixQueries = MetricFamily(
         "vllm:prefix_cache_queries_total", .counter, "Prompt tokens looked up in the prefix cache.",
@@ -108,6 +109,7 @@ final class ServerMetrics: Sendable {
     ///   - engine: what the engine says of itself.
     ///   - adapterNames: names by engine key.
     ///   - evictions: adapters that left memory.
+    /// - Returns: the text.
     func text(
         _ engine: EngineStatistics, adapterNames: [String: String], evictions: Int
     ) -> String {

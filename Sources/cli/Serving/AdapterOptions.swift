@@ -13,10 +13,16 @@ struct AdapterOptions: ParsableArguments {
     @Option(help: "A folder within which /v1/load_lora_adapter may load; may be repeated.")
     var adapterRoot: [String] = []
 
-    @Option(help: "Memory for adapters, such as 2G; past it those that were not used for longest leave it.")
+    @Option(
+        help:
+            "Memory for adapters, such as 2G; past it those that were not used for longest leave it."
+    )
     var adapterMemory: ByteSize?
 
-    @Option(help: "A folder for bundles of the PEFT folders that left memory; default: they are read anew.")
+    @Option(
+        help:
+            "A folder for bundles of the PEFT folders that left memory; default: they are read anew."
+    )
     var adapterCache: String?
 
     @Option(help: "A file of public keys, PEM: adapters that none of them signed are refused.")

@@ -43,7 +43,8 @@ struct Serve: ParsableCommand {
 
     func run() throws {
         var options = ServerOptions()
-        options.modelName = modelName ?? Adapters.name(of: URL(filePath: model).standardizedFileURL.path)
+        options.modelName =
+            modelName ?? Adapters.name(of: URL(filePath: model).standardizedFileURL.path)
         options.version = Lorikeet.configuration.version
         try listening.apply(to: &options)
         limits.apply(to: &options)

@@ -69,7 +69,9 @@ struct BadRequestTests {
         Case(
             field: "adapters", value: [["name": "a", "scale": "x"]],
             parameter: "adapters[0].scale"),
-        Case(field: "messages", value: nil, parameter: "messages", code: "missing_required_parameter"),
+        Case(
+            field: "messages", value: nil, parameter: "messages", code: "missing_required_parameter"
+        ),
         Case(field: "messages", value: "hello", parameter: "messages", code: "invalid_type"),
         Case(field: "messages", value: [], parameter: "messages"),
         Case(field: "messages", value: [5], parameter: "messages[0]", code: "invalid_type"),
@@ -111,7 +113,8 @@ struct BadRequestTests {
     }
 
     @Test(arguments: [
-        "", "{", "[]", "null", "{\"messages\": [}", "{\"a\": 1, \"a\": 2}", "{\"temperature\": NaN}",
+        "", "{", "[]", "null", "{\"messages\": [}", "{\"a\": 1, \"a\": 2}",
+        "{\"temperature\": NaN}",
         "{\"temperature\": 1e999}", "{} {}", String(repeating: "[", count: 100_000),
     ])
     func `a body that is no JSON object is refused`(body: String) async throws {

@@ -35,7 +35,8 @@ struct ChatCompletionTests {
     @Test func `a stream's pieces come in order and add up to the whole answer`() async throws {
         let server = try TestServer()
         try await server.withClient { client in
-            let whole = try await client.chat().json["choices"]?.array?.first?["message"]?["content"]
+            let whole = try await client.chat().json["choices"]?.array?.first?["message"]?[
+                "content"]
             let answer = try await client.chat(
                 "hello", ["stream": true, "stream_options": ["include_usage": true]])
             #expect(answer.headers[.contentType] == "text/event-stream; charset=utf-8")

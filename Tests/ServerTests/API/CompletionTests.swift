@@ -37,6 +37,20 @@ struct CompletionTests {
         }
     }
 
+    @Test func `a stream's pieces are all texts, and add up to the whole`() async throws {
+        let server = try TestServer()
+        try await server.withClient { client in
+            let whole = try texts(await complete(client, "ab"))[0]
+            let pieces = try await complete(client, "ab", ["stream": true]).chunks()
+            for piece in pieces {
+                #expect(piece["choices"]?.array?.count == 1)
+                #expect(piece["choices"]?.array?.first?["text"]?.string != nil)
+            }
+            let text = pieces.compactMap { $0["choices"]?.array?.first?["text"]?.string }.joined()
+            #expect(text == whole)
+        }
+    }
+
     @Test func `16 tokens are OpenAI's usual length`() async throws {
         let server = try TestServer()
         try await server.withClient { client in

@@ -10,7 +10,8 @@ struct AccessTests {
             ["key": "sk-operator", "name": "operator", "load": true],
             // SHA-256 of "sk-guest", as sha256sum prints it.
             [
-                "sha256": "f58a2aa456c7d0ec96448eeff90954469b8be5a66db32296b7e6d2a0de012c89", "name": "guest", "adapters": ["one"],
+                "sha256": "f58a2aa456c7d0ec96448eeff90954469b8be5a66db32296b7e6d2a0de012c89",
+                "name": "guest", "adapters": ["one"],
             ],
         ]
     ]
@@ -96,10 +97,12 @@ struct AccessTests {
     }
 
     @Test(arguments: [
-        "{}", "{\"keys\": []}", "{\"keys\": [5]}", "{\"keys\": [{}]}", "{\"keys\": [{\"key\": \"\"}]}",
+        "{}", "{\"keys\": []}", "{\"keys\": [5]}", "{\"keys\": [{}]}",
+        "{\"keys\": [{\"key\": \"\"}]}",
         "{\"keys\": [{\"key\": \"a\", \"sha256\": \"b\"}]}", "{\"keys\": [{\"sha256\": \"abc\"}]}",
         "{\"keys\": [{\"key\": \"a\", \"adapters\": \"x\"}]}",
-        "{\"keys\": [{\"key\": \"a\", \"load\": 1}]}", "{\"keys\": [{\"key\": \"a\", \"adaptors\": []}]}",
+        "{\"keys\": [{\"key\": \"a\", \"load\": 1}]}",
+        "{\"keys\": [{\"key\": \"a\", \"adaptors\": []}]}",
         "{\"keys\": [{\"key\": \"a\"}, {\"key\": \"a\"}]}",
     ])
     func `a file of keys that is not right is refused`(text: String) throws {

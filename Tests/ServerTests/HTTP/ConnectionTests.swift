@@ -2,6 +2,7 @@ import Foundation
 import HummingbirdTesting
 import LorikeetRuntime
 import LorikeetServer
+import TestSupport
 import Testing
 
 /// What happens on connections whose clients are broken, slow or gone.
@@ -87,7 +88,8 @@ struct ConnectionTests {
         try await withServer { server, _, port in
             let connection = try RawConnection(port: port)
             connection.send(
-                "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{\"me")
+                "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{\"me"
+            )
             connection.closeOutput()
             let answer = try #require(await connection.read())
             #expect(answer.hasPrefix("HTTP/1.1 400 "), "\(answer.prefix(200))")
@@ -114,7 +116,8 @@ struct ConnectionTests {
         } _: { _, _, port in
             let connection = try RawConnection(port: port)
             connection.send(
-                "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{\"me")
+                "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{\"me"
+            )
             let answer = try #require(await connection.read(until: "timeout"))
             #expect(answer.hasPrefix("HTTP/1.1 408 "), "\(answer.prefix(200))")
         }
@@ -128,6 +131,21 @@ struct ConnectionTests {
                 let answer = try #require(await connection.read(until: "{\"status\":\"ok\"}"))
                 #expect(answer.hasPrefix("HTTP/1.1 200 "))
             }
+        }
+    }
+
+    @Test func `a client that does not read is dropped`() async throws {
+        try await withServer {
+            $0.idleTime = .milliseconds(300)
+        } _: { server, _, port in
+            let connection = try RawConnection(port: port)
+            // Some 20 MB of events: more than sockets hold.
+            connection.send(Self.request(stream: true))
+            #expect(try await eventually { server.engine.statistics.generatedTokens > 0 })
+            #expect(try await eventually { server.engine.statistics.running == 0 })
+            try await Task.sleep(for: .milliseconds(600))
+            let answer = try #require(await connection.read())
+            #expect(answer.hasPrefix("HTTP/1.1 200 ") && !answer.contains("[DONE]"))
         }
     }
 }

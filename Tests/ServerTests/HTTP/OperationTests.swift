@@ -99,7 +99,7 @@ struct OperationTests {
     @Test func `an answer that takes too long is cut off`() async throws {
         let server = try TestServer { $0.requestTime = .microseconds(1) }
         try await server.withClient { client in
-            let more: JSON = ["max_tokens": 900, "ignore_eos": true]
+            let more: JSON = ["max_tokens": 900, "ignore_eos": true, "n": 64]
             let answer = try await client.chat("hello", more)
             try answer.expectError(504, code: "timeout")
             #expect(answer.headers[try #require(HTTPField.Name("x-should-retry"))] == "false")
@@ -110,7 +110,6 @@ struct OperationTests {
             #expect(stream.status == 200)
             let chunks = try stream.chunks()
             #expect(chunks.last?["error"]?["code"]?.string == "timeout")
-            #expect(server.engine.statistics.running <= 1)
         }
     }
 

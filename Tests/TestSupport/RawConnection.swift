@@ -7,13 +7,14 @@ import Musl
 #endif
 
 /// A TCP connection to this machine that sends what no HTTP client would.
-final class RawConnection: Sendable {
-    struct Failure: Error {}
+public final class RawConnection: Sendable {
+    /// There is nobody to connect to.
+    public struct Failure: Error {}
 
     private let descriptor: Int32
 
     /// Connects; reading gives up after `timeout` seconds.
-    init(port: Int, timeout: Int = 10) throws {
+    public init(port: Int, timeout: Int = 10) throws {
         descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
         var wait = timeval(tv_sec: timeout, tv_usec: 0)
         setsockopt(
@@ -33,7 +34,7 @@ final class RawConnection: Sendable {
     deinit { close(descriptor) }
 
     /// Sends what the other side takes; one that has closed takes nothing.
-    func send(_ text: String) {
+    public func send(_ text: String) {
         let bytes = Array(text.utf8)
         var sent = 0
         while sent < bytes.count {
@@ -46,17 +47,18 @@ final class RawConnection: Sendable {
     }
 
     /// Sends no more.
-    func closeOutput() { shutdown(descriptor, Int32(SHUT_WR)) }
+    public func closeOutput() { shutdown(descriptor, Int32(SHUT_WR)) }
 
     /// Goes away as a process that is killed does.
-    func drop() { shutdown(descriptor, Int32(SHUT_RDWR)) }
+    public func drop() { shutdown(descriptor, Int32(SHUT_RDWR)) }
 
     /// Reads until `text` has come or the other side has closed; nil when neither happens in time.
     ///
     /// On a thread of its own: the server needs those that tests run on.
-    func read(until text: String? = nil) async -> String? {
+    public func read(until text: String? = nil) async -> String? {
         await withCheckedContinuation { continuation in
-            Thread.detachNewThread { [self] in continuation.resume(returning: receive(until: text)) }
+            Thread.detachNewThread { [self] in continuation.resume(returning: receive(until: text))
+            }
         }
     }
 
@@ -65,7 +67,9 @@ final class RawConnection: Sendable {
         var buffer = [UInt8](repeating: 0, count: 4096)
         while true {
             let count = recv(descriptor, &buffer, buffer.count, 0)
-            if count < 0 { return errno == ECONNRESET ? String(decoding: bytes, as: UTF8.self) : nil }
+            if count < 0 {
+                return errno == ECONNRESET ? String(decoding: bytes, as: UTF8.self) : nil
+            }
             if count == 0 { return String(decoding: bytes, as: UTF8.self) }
             bytes += buffer[..<count]
             let all = String(decoding: bytes, as: UTF8.self)

@@ -1,0 +1,79 @@
+import Foundation
+import LorikeetRuntime
+import TestSupport
+import Testing
+
+struct ServeTests {
+    /// A port that nobody listens at.
+    private func freePort() throws -> Int {
+        let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        defer { close(descriptor) }
+        var address = sockaddr_in()
+        address.sin_family = sa_family_t(AF_INET)
+        address.sin_addr.s_addr = inet_addr("127.0.0.1")
+        var length = socklen_t(MemoryLayout<sockaddr_in>.size)
+        let result = withUnsafeMutablePointer(to: &address) { pointer in
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(descriptor, $0, length) == 0 ? getsockname(descriptor, $0, &length) : -1
+            }
+        }
+        try #require(result == 0)
+        return Int(in_port_t(bigEndian: address.sin_port))
+    }
+
+    /// What a server on `port` answers to a GET; nil while there is none.
+    private func get(_ path: String, port: Int) async -> String? {
+        guard let connection = try? RawConnection(port: port) else { return nil }
+        connection.send("GET \(path) HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        return await connection.read()
+    }
+
+    @Test func `a server says where it is, answers, and ends on SIGTERM`() async throws {
+        try await Fixtures.withTemporaryFolder { folder in
+            try TinyLanguageModel.write(to: folder + "/tiny")
+            let port = try freePort()
+            let server = try Program.start([
+                "serve", "--model", folder + "/tiny", "--port", "\(port)", "--json", "--host",
+                "0.0.0.0",
+            ])
+            var health: String?
+            for _ in 0..<200 where health == nil && server.isRunning {
+                health = await get("/health", port: port)
+                if health == nil { try await Task.sleep(for: .milliseconds(50)) }
+            }
+            #expect(health?.contains("{\"status\":\"ok\"}") == true)
+            let models = await get("/v1/models", port: port)
+            #expect(models?.contains("\"id\":\"tiny\"") == true)
+            server.send(SIGTERM)
+            let outcome = server.outcome()
+            #expect(outcome.status == 0, "\(outcome.errors)")
+            #expect(try outcome.json["port"]?.int == port)
+            #expect(try outcome.json["model"]?.string == "tiny")
+            // Open to the network without a key.
+            #expect(outcome.errors.contains("there is no --api-keys"))
+            #expect(outcome.errors.contains("request_id="))
+        }
+    }
+
+    @Test(arguments: [
+        (["--api-keys", "/nowhere"], "/nowhere"), (["--adapter", "x=/nowhere"], "/nowhere"),
+        (["--tls-certificate", "/nowhere", "--tls-key", "/nowhere"], "/nowhere"),
+        (["--adapter", "../x=FOLDER"], "no name for an adapter"),
+    ])
+    func `what cannot be served is an error`(words: [String], text: String) throws {
+        try Fixtures.withTemporaryFolder { folder in
+            try TinyLanguageModel.write(to: folder + "/tiny")
+            let outcome = try Program.run(
+                ["serve", "--model", folder + "/tiny", "--port", "0"] + words)
+            #expect(outcome.status == 1 && outcome.errors.contains(text), "\(outcome.errors)")
+        }
+    }
+
+    @Test(arguments: [
+        ["--port", "70000"], ["--tls-key", "x"], ["--max-running", "0"], ["--model-name", "a/b"],
+        ["--log-level", "loud"], ["--max-body", "much"],
+    ])
+    func `flags that make no sense are wrong usage`(words: [String]) throws {
+        #expect(try Program.run(["serve", "--model", "x"] + words).status == 64)
+    }
+}
