@@ -91,11 +91,16 @@ extension API {
                 let (text, choice) = answers[index].add(event)
                 let choices = format.logProbabilities == nil ? [] : [choice].compactMap(\.self)
                 if !text.isEmpty || !choices.isEmpty {
-                    let choice = format.piece(index, text: text, choices)
-                    try await writer.write(ByteBuffer(event: piece([choice])))
+                    for choice in format.pieces(index, text: text, choices) {
+                        try await writer.write(ByteBuffer(event: piece([choice])))
+                    }
                 }
                 guard let reason = answers[index].result?.reason else { continue }
-                var last = piece([format.end(index, reason: reason)])
+                let ends = format.ends(index, reason: reason)
+                for choice in ends.dropLast() {
+                    try await writer.write(ByteBuffer(event: piece([choice])))
+                }
+                var last = piece(ends.suffix(1))
                 let results = answers.compactMap(\.result)
                 if results.count == answers.count { last["timings"] = results.timings }
                 try await writer.write(ByteBuffer(event: last))

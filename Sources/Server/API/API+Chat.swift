@@ -8,10 +8,13 @@ extension API {
         let ticket = try admission.enter()
         let chat = try ChatCompletionRequest(
             await fields(of: request), defaults: samplingDefaults, countLimit: answerLimit)
-        try chat.shape.requireSupported()
         let adapter = try await adapter(for: chat.model, context)
-        let prompt = try await chatPrompt(chat.messages, variables: chat.templateVariables)
-        let parameters = chat.parameters
+        let prompt = try await chatPrompt(
+            chat.messages, tools: chat.shape.tools, variables: chat.templateVariables)
+        var parameters = chat.parameters
+        parameters.constraint = try await prepare { [grammars] in
+            try grammars.automaton(for: chat.shape)
+        }
         return try await answer(
             Work(
                 requests: parameters.requests(prompt: prompt, adapter: adapter?.engine),
@@ -20,7 +23,8 @@ extension API {
                 identity: identity("chatcmpl", chat.model, adapter),
                 format: ChatFormat(
                     logProbabilities: chat.reportsLogProbabilities
-                        ? LogProbabilities(tokenizer: model.tokenizer) : nil)),
+                        ? LogProbabilities(tokenizer: model.tokenizer) : nil,
+                    calls: chat.shape.tools.isEmpty ? nil : model.chatTemplate?.toolCallFormat)),
             holding: ticket, context)
     }
 
@@ -28,11 +32,11 @@ extension API {
     ///
     /// - Throws: `APIError` that names messages: what the template says against them, or too many tokens.
     func chatPrompt(
-        _ messages: [ChatMessage], variables: [String: JSON]
+        _ messages: [ChatMessage], tools: [ToolDefinition], variables: [String: JSON]
     ) async throws -> [Int32] {
         let prompt = try await prepare { [self] in
             // The template writes the special tokens itself.
-            let text = try chatText(messages, variables: variables)
+            let text = try chatText(messages, tools: tools, variables: variables)
             return model.tokenizer.encode(text, addSpecialTokens: false)
         }
         try check(prompt, parameter: "messages")
@@ -41,7 +45,8 @@ extension API {
 
     /// The text of a conversation, up to where an answer begins.
     func chatText(
-        _ messages: [ChatMessage], variables: [String: JSON], addGenerationPrompt: Bool = true
+        _ messages: [ChatMessage], tools: [ToolDefinition] = [], variables: [String: JSON],
+        addGenerationPrompt: Bool = true
     ) throws -> String {
         guard let template = model.chatTemplate else {
             throw APIError.unsupported(
@@ -49,7 +54,8 @@ extension API {
         }
         do {
             return try template.render(
-                messages, addGenerationPrompt: addGenerationPrompt, extra: variables)
+                messages, addGenerationPrompt: addGenerationPrompt, offering: tools,
+                extra: variables)
         } catch let error as LorikeetError {
             throw APIError.invalid("messages", error.description)
         }

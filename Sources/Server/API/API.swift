@@ -15,6 +15,7 @@ final class API: Sendable {
     let admission: Admission
     let connections = ConnectionWatch()
     let page: Page
+    let grammars: AnswerGrammars
     /// How tokens are chosen where a request says nothing.
     let samplingDefaults: SamplingParameters
     /// SHA-256 of the base.
@@ -39,6 +40,7 @@ final class API: Sendable {
         admission = Admission(limit: places)
         answerLimit = min(128, places)
         page = Page()
+        grammars = AnswerGrammars(engine.model)
         samplingDefaults = try SamplingParameters(defaultsOf: engine.model.checkpoint)
     }
 

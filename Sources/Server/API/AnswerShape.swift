@@ -28,10 +28,12 @@ struct AnswerShape {
 
     /// The form of the text.
     var format = Format.text
-    /// The tools, as the chat template sees them.
-    var tools: [JSON] = []
+    /// The tools that the answer may call.
+    var tools: [ToolDefinition] = []
     /// Which of them is called.
     var toolChoice = ToolChoice.none
+    /// Whether it may call more than one.
+    var allowsSeveralCalls = true
 
     /// Reads `response_format`, `tools` and `tool_choice`.
     ///
@@ -40,26 +42,22 @@ struct AnswerShape {
         if let format = try fields.fields("response_format") {
             self.format = try Self.format(format)
         }
-        tools = try Self.tools(fields)
-        toolChoice = try Self.toolChoice(fields, hasTools: !tools.isEmpty)
-        _ = try fields.bool("parallel_tool_calls")
+        if let list = try fields.array("tools") {
+            tools = try APIError.naming("tools") {
+                try ToolDefinition.list(.array(list), source: "tools")
+            }
+        }
+        toolChoice = try Self.toolChoice(fields, tools)
+        allowsSeveralCalls = try fields.bool("parallel_tool_calls") ?? true
         for name in ["functions", "function_call"] where fields.value(name) != nil {
             throw APIError.unsupported(name, "\(name) is not supported: use tools.")
         }
         if case .none = toolChoice { tools = [] }
-    }
-
-    /// - Throws: `APIError` for what nothing enforces yet.
-    func requireSupported() throws {
-        switch format {
-        case .text: break
-        case .jsonObject, .jsonSchema:
-            throw APIError.unsupported(
-                "response_format", "response_format: the type \"text\" alone is supported.")
-        }
+        if case .text = format { return }
         guard tools.isEmpty else {
-            throw APIError.unsupported(
-                "tools", "tools are not supported, but with \"tool_choice\": \"none\".")
+            throw APIError.invalid(
+                "response_format",
+                "response_format goes without tools, or with \"tool_choice\": \"none\".")
         }
     }
 
@@ -83,23 +81,10 @@ struct AnswerShape {
         }
     }
 
-    private static func tools(_ fields: RequestFields) throws -> [JSON] {
-        let tools = try fields.array("tools") ?? []
-        for (index, tool) in tools.enumerated() {
-            guard tool["type"]?.string == "function", tool["function"]?["name"]?.string != nil
-            else {
-                throw APIError.invalid(
-                    "tools[\(index)]",
-                    "tools[\(index)]: expected {\"type\": \"function\", \"function\": {\"name\": …}}."
-                )
-            }
-        }
-        return tools
-    }
-
     private static func toolChoice(
-        _ fields: RequestFields, hasTools: Bool
+        _ fields: RequestFields, _ tools: [ToolDefinition]
     ) throws -> ToolChoice {
+        let hasTools = !tools.isEmpty
         guard let value = fields.value("tool_choice") else { return hasTools ? .auto : .none }
         let choice: ToolChoice
         switch value.string {
@@ -111,6 +96,9 @@ struct AnswerShape {
                 throw APIError.invalid(
                     "tool_choice",
                     "tool_choice: expected none, auto, required or {\"type\": \"function\", …}.")
+            }
+            guard tools.contains(where: { $0.name == name }) else {
+                throw APIError.invalid("tool_choice", "tool_choice: no tool is called \(name).")
             }
             choice = .named(name)
         }

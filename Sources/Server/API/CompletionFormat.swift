@@ -13,54 +13,13 @@ protocol CompletionFormat: Sendable {
     func choice(_ index: Int, _ answer: Answer) -> JSON
     /// What comes before an answer's text; nil for nothing.
     func start(_ index: Int) -> JSON?
-    /// A piece of an answer, with the tokens that it came with.
-    mutating func piece(_ index: Int, text: String, _ choices: [Sampler.Choice]) -> JSON
-    /// What comes after an answer's text.
-    func end(_ index: Int, reason: String) -> JSON
+    /// Pieces of an answer, with the tokens that they came with.
+    mutating func pieces(_ index: Int, text: String, _ choices: [Sampler.Choice]) -> [JSON]
+    /// What comes after an answer's text; the last of it tells why it ended.
+    mutating func ends(_ index: Int, reason: String) -> [JSON]
 }
 
-/// OpenAI's chat.
-struct ChatFormat: CompletionFormat {
-    /// Writes log probabilities; nil where they were not asked for.
-    let logProbabilities: LogProbabilities?
-
-    var wholeKind: String { "chat.completion" }
-    var pieceKind: String { "chat.completion.chunk" }
-
-    func choice(_ index: Int, _ answer: Answer) -> JSON {
-        [
-            "index": .int(index),
-            "message": [
-                "role": "assistant", "content": .string(answer.text), "refusal": nil,
-            ],
-            "logprobs": logProbabilities?.chat(answer.choices) ?? .null,
-            "finish_reason": .string(answer.result?.reason ?? "stop"),
-        ]
-    }
-
-    func start(_ index: Int) -> JSON? {
-        delta(index, ["role": "assistant", "content": ""])
-    }
-
-    func piece(_ index: Int, text: String, _ choices: [Sampler.Choice]) -> JSON {
-        delta(index, ["content": .string(text)], logProbabilities?.chat(choices) ?? .null)
-    }
-
-    func end(_ index: Int, reason: String) -> JSON {
-        delta(index, .object([:]), reason: .string(reason))
-    }
-
-    private func delta(
-        _ index: Int, _ delta: JSON, _ logProbabilities: JSON = .null, reason: JSON = .null
-    ) -> JSON {
-        [
-            "index": .int(index), "delta": delta, "logprobs": logProbabilities,
-            "finish_reason": reason,
-        ]
-    }
-}
-
-/// OpenAI's completions.
+/// OpenAI's completions: plain text.
 struct TextFormat: CompletionFormat {
     /// Writes log probabilities; nil where they were not asked for.
     let logProbabilities: LogProbabilities?
@@ -91,14 +50,14 @@ struct TextFormat: CompletionFormat {
         prefixes[index].isEmpty ? Optional.none : choice(index, prefixes[index])
     }
 
-    mutating func piece(_ index: Int, text: String, _ choices: [Sampler.Choice]) -> JSON {
+    mutating func pieces(_ index: Int, text: String, _ choices: [Sampler.Choice]) -> [JSON] {
         let logs = logProbabilities?.completion(choices, from: lengths[index]) ?? .null
         lengths[index] += text.count
-        return choice(index, text, logs)
+        return [choice(index, text, logs)]
     }
 
-    func end(_ index: Int, reason: String) -> JSON {
-        choice(index, "", reason: .string(reason))
+    func ends(_ index: Int, reason: String) -> [JSON] {
+        [choice(index, "", reason: .string(reason))]
     }
 
     private func choice(

@@ -10,6 +10,8 @@ struct GenerationParameters {
     var stop: [String]
     /// Whether the answer goes on past an end token.
     var ignoresEndTokens: Bool
+    /// What the answer is bound to; nil for nothing.
+    var constraint: ConstraintAutomaton?
     /// How many answers.
     var count: Int
     /// Whether the answer comes in pieces.
@@ -46,7 +48,7 @@ struct GenerationParameters {
         sampling.repetitionPenalty =
             try fields.number("repetition_penalty", in: 0.01...100)
             ?? defaults.repetitionPenalty
-        if let bias = try fields.object("logit_bias") { try Self.check(bias: bias) }
+        sampling.logitBias = try Self.bias(fields.object("logit_bias") ?? [:])
         sampling.seed =
             try fields.int("seed", in: .min ... .max).map { UInt64(bitPattern: Int64($0)) }
             ?? .random(in: .min ... .max)
@@ -72,6 +74,7 @@ struct GenerationParameters {
             request.sampling.seed &+= UInt64(index)
             request.stopStrings = stop
             request.ignoresEndTokens = ignoresEndTokens
+            request.constraint = constraint
             request.adapter = adapter
             return request
         }
@@ -98,19 +101,18 @@ struct GenerationParameters {
         }
     }
 
-    /// Where a bias is read, once the sampler has one.
-    private static func check(bias: JSON.Object) throws {
-        for (token, value) in bias {
-            guard Int32(token) != nil, let number = value.double, (-100...100).contains(number)
+    private static func bias(_ object: JSON.Object) throws -> [Int32: Float] {
+        var bias: [Int32: Float] = [:]
+        for (token, value) in object {
+            guard let token = Int32(token), let number = value.double, (-100...100).contains(number)
             else {
                 throw APIError.invalid(
                     "logit_bias",
                     "logit_bias: expected numbers from -100 to 100 by token, got \(value.kind) at \(token)."
                 )
             }
+            bias[token] = Float(number)
         }
-        guard bias.isEmpty else {
-            throw APIError.unsupported("logit_bias", "logit_bias is not supported.")
-        }
+        return bias
     }
 }

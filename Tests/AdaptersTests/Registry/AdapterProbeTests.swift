@@ -69,7 +69,8 @@ struct AdapterProbeTests {
     }
 
     @Test func `one that makes logits overflow is refused`() throws {
-        let path = try write("huge", .up, filledWith: 3e38)
+        let path = try write(
+            "huge", .up, filledWith: 3e38, settings: [("lora_alpha", .double(1e30))])
         let error = try failure { try registry.load(name: "a", path: path) }
         #expect(error.code == .malformed && error.problem.contains("not finite"))
         #expect(registry.names.isEmpty)
