@@ -1,6 +1,7 @@
 """`lorikeet serve` as the openai package uses it: sync, async, streaming, choices, log probabilities, errors."""
 
 import asyncio
+import json
 
 import openai
 
@@ -86,6 +87,35 @@ def completions(client, ready):
     assert both.choices[0].text == prompt + text and both.choices[1].text.startswith("Two")
 
 
+def structured(client, ready):
+    schema = {
+        "type": "object", "properties": {"city": {"type": "string", "maxLength": 20}, "large": {"type": "boolean"}},
+        "required": ["city", "large"], "additionalProperties": False,
+    }
+    answer = client.chat.completions.create(
+        model=ready["model"], messages=QUESTION, temperature=1, max_tokens=100,
+        response_format={"type": "json_schema", "json_schema": {"name": "city", "schema": schema, "strict": True}},
+    )
+    assert set(json.loads(answer.choices[0].message.content)) == {"city", "large"}
+    tool = {"type": "function", "function": {"name": "look_up", "parameters": schema}}
+    request = {
+        "model": ready["model"], "messages": QUESTION, "temperature": 0, "max_tokens": 100, "tools": [tool],
+        "tool_choice": {"type": "function", "function": {"name": "look_up"}},
+    }
+    choice = client.chat.completions.create(**request).choices[0]
+    call = choice.message.tool_calls[0]
+    assert choice.finish_reason == "tool_calls" and call.function.name == "look_up" and call.id
+    assert set(json.loads(call.function.arguments)) == {"city", "large"}
+    names, arguments, reasons = [], "", []
+    for chunk in client.chat.completions.create(stream=True, **request):
+        for delta in chunk.choices[0].delta.tool_calls or []:
+            assert delta.index == 0
+            names += [delta.function.name] if delta.function.name else []
+            arguments += delta.function.arguments or ""
+        reasons.append(chunk.choices[0].finish_reason)
+    assert names == ["look_up"] and arguments == call.function.arguments and reasons[-1] == "tool_calls"
+
+
 def errors(client, ready):
     def fails(kind, **request):
         request = {"model": ready["model"], "messages": QUESTION, "max_tokens": 1} | request
@@ -152,6 +182,7 @@ with serve(options, "--adapter", f"pirate={pirate}", "--api-keys", keys) as read
     text = chat(client, ready)
     parameters(client, ready, text)
     completions(client, ready)
+    structured(client, ready)
     errors(client, ready)
     asyncio.run(concurrent(client.base_url, ready, text))
-print("the openai package: models, chat, streams, choices, log probabilities, completions, errors, async")
+print("the openai package: models, chat, streams, choices, log probabilities, completions, schemas, tools, errors, async")
