@@ -100,6 +100,7 @@ def structured(client, ready):
     tool = {"type": "function", "function": {"name": "look_up", "parameters": schema}}
     request = {
         "model": ready["model"], "messages": QUESTION, "temperature": 0, "max_tokens": 100, "tools": [tool],
+        "parallel_tool_calls": False,
         "tool_choice": {"type": "function", "function": {"name": "look_up"}},
     }
     choice = client.chat.completions.create(**request).choices[0]
