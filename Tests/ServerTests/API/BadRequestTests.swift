@@ -44,19 +44,17 @@ struct BadRequestTests {
             field: "stream_options", value: ["include_usage": true], parameter: "stream_options"),
         Case(field: "logit_bias", value: ["x": 1], parameter: "logit_bias"),
         Case(field: "logit_bias", value: ["1": 101], parameter: "logit_bias"),
-        Case(field: "logit_bias", value: ["1": 1], parameter: "logit_bias", code: "unsupported"),
         Case(
             field: "response_format", value: ["type": "yaml"], parameter: "response_format.type"),
         Case(
             field: "response_format", value: ["type": "json_schema"],
             parameter: "response_format.json_schema", code: "missing_required_parameter"),
         Case(
-            field: "response_format", value: ["type": "json_object"],
+            field: "response_format",
+            value: ["type": "json_schema", "json_schema": ["schema": ["not": [:]]]],
             parameter: "response_format", code: "unsupported"),
-        Case(
-            field: "tools", value: [["type": "function", "function": ["name": "f"]]],
-            parameter: "tools", code: "unsupported"),
-        Case(field: "tools", value: [["type": "f"]], parameter: "tools[0]"),
+        Case(field: "tools", value: [["type": "f"]], parameter: "tools", code: "unsupported"),
+        Case(field: "tools", value: [["function": ["name": "a b"]]], parameter: "tools"),
         Case(field: "tool_choice", value: "sometimes", parameter: "tool_choice"),
         Case(field: "tool_choice", value: "required", parameter: "tool_choice"),
         Case(field: "functions", value: [[:]], parameter: "functions", code: "unsupported"),
