@@ -49,12 +49,12 @@ struct BadRequestTests {
         Case(
             field: "response_format", value: ["type": "json_schema"],
             parameter: "response_format.json_schema", code: "missing_required_parameter"),
-        Case(field: "tools", value: [["type": "f"]], parameter: "tools", code: "unsupported"),
-        Case(field: "tools", value: [["type": "function"]], parameter: "tools"),
         Case(
             field: "response_format",
             value: ["type": "json_schema", "json_schema": ["schema": ["not": [:]]]],
             parameter: "response_format", code: "unsupported"),
+        Case(field: "tools", value: [["type": "f"]], parameter: "tools", code: "unsupported"),
+        Case(field: "tools", value: [["function": ["name": "a b"]]], parameter: "tools"),
         Case(field: "tool_choice", value: "sometimes", parameter: "tool_choice"),
         Case(field: "tool_choice", value: "required", parameter: "tool_choice"),
         Case(field: "functions", value: [[:]], parameter: "functions", code: "unsupported"),
