@@ -144,6 +144,24 @@ public final class InferencePass {
         return UnsafeBufferPointer(start: output.pointer, count: inputs.count * V)
     }
 
+    /// Appends `tokens` to the sequence in `cache`; returns the mean of their last hidden states, after the
+    /// final norm [hidden].
+    ///
+    /// - Throws: as `forward` does.
+    public func meanHiddenState(
+        of tokens: [Int32], cache: KVCache, adapter: PackedDeltas?
+    ) throws -> [Float] {
+        let C = model.configuration.hiddenSize
+        var sum = [Double](repeating: 0, count: C)
+        try hiddenStates([Input(tokens, after: cache, adapter: adapter)]) { _, count in
+            normalize(x.pointer, count: count)
+            for row in 0..<count {
+                for c in 0..<C { sum[c] += Double(scratch.normed[row * C + c]) }
+            }
+        }
+        return sum.map { Float($0 / Double(tokens.count)) }
+    }
+
     /// Appends `tokens` to the sequence in `cache`; returns log p of each token but the first, given
     /// those before it in `tokens` and in the cache.
     ///

@@ -40,19 +40,3 @@ extension API {
             holding: ticket, context)
     }
 }
-
-extension CompletionRequest.Prompt {
-    fileprivate func tokens(_ tokenizer: Tokenizer) -> [Int32] {
-        switch self {
-        case .text(let text): tokenizer.encode(text)
-        case .tokens(let tokens): tokens
-        }
-    }
-
-    fileprivate func text(_ tokenizer: Tokenizer) -> String {
-        switch self {
-        case .text(let text): text
-        case .tokens(let tokens): tokenizer.decode(tokens)
-        }
-    }
-}

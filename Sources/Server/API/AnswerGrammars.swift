@@ -62,7 +62,7 @@ extension AnswerShape {
         case .none, .auto: break
         case .required, .named:
             let list = JSON.array(calledTools.map(\.json)).text()
-            return "tools \(allowsSeveralCalls) \(list)"
+            return "tools \(allowsSeveral) \(list)"
         }
         return switch format {
         case .text: nil
@@ -77,6 +77,11 @@ extension AnswerShape {
         return tools.filter { $0.name == name }
     }
 
+    // A tool that is named is called once, as OpenAI does it.
+    private var allowsSeveral: Bool {
+        if case .named = toolChoice { false } else { allowsSeveralCalls }
+    }
+
     /// - Throws: `APIError` for a schema that cannot be followed.
     fileprivate func grammar(of model: LanguageModel) throws -> ConstraintGrammar {
         switch toolChoice {
@@ -85,7 +90,7 @@ extension AnswerShape {
             return try APIError.naming("tools") {
                 try .toolCalls(
                     calledTools, format: model.chatTemplate?.toolCallFormat ?? .hermes,
-                    allowsSeveral: allowsSeveralCalls)
+                    allowsSeveral: allowsSeveral)
             }
         }
         return try APIError.naming("response_format") {

@@ -179,12 +179,4 @@ struct BadRequestTests {
             try await client.get("/v1/chat/completions").expectError(404, code: "not_found")
         }
     }
-
-    @Test func `embeddings are refused`() async throws {
-        let server = try TestServer()
-        try await server.withClient { client in
-            let answer = try await client.post("/v1/embeddings", ["input": "x"])
-            try answer.expectError(400, parameter: "model", code: "unsupported")
-        }
-    }
 }
