@@ -28,6 +28,10 @@ class Setup:
     def gguf(self, file_type: str) -> pathlib.Path:
         return self.work / "models" / f"SmolLM2-135M-Instruct.{file_type}.gguf"
 
+    @property
+    def llama_server(self) -> pathlib.Path:
+        return self.work / "llama.cpp/bin/llama-server"
+
     def shape(self, name: str) -> pathlib.Path:
         """The bf16 folder."""
         return self.work / "shapes" / name
@@ -67,6 +71,7 @@ def measurements(setup: Setup) -> list[Measurement]:
         *shape_inference(setup, "tinyllama-1.1b", prefill=512, decode=64, repeats=2),
         *shape_inference(setup, "llama-2-7b", prefill=128, decode=32, repeats=1),
         *training(setup),
+        *serving(setup),
         *quantization(setup),
     ]
 
@@ -164,6 +169,29 @@ def training(setup: Setup) -> list[Measurement]:
     return found
 
 
+def serving(setup: Setup) -> list[Measurement]:
+    found: list[Measurement] = []
+    work = ("--work", setup.work, *(("--requests", 1) if setup.quick else ()))
+
+    def ours(name: str, group: str, *words: object) -> None:
+        words = ("--server", "lorikeet", "--program", setup.lorikeet, "--model", setup.smollm2, *work, *words)
+        found.append(Measurement(f"lorikeet {name}", group, script("serving.py", *words), (setup.smollm2,)))
+
+    def theirs(name: str, group: str, *words: object) -> None:
+        model, program = setup.gguf("IQ4_NL"), setup.llama_server
+        words = ("--server", "llama", "--program", program, "--model", model, "--base", setup.smollm2, *work, *words)
+        found.append(Measurement(f"llama-server {name}", group, script("serving.py", *words), (model, program)))
+
+    for adapters in ("none", "one", "mixed"):
+        name = f"8 streams, {adapters}"
+        ours(name, name, "--adapters", adapters)
+        theirs(name, name, "--adapters", adapters)
+    ours("8 streams, mean rank", "8 streams, mixed", "--adapters", "one", "--rank", 0)
+    for adapters in ("none", "one"):
+        ours(f"1 stream, {adapters}", "1 stream", "--adapters", adapters, "--streams", 1, "--requests", 4)
+    return found
+
+
 def quantization(setup: Setup) -> list[Measurement]:
     shape = "tinyllama-1.1b" if setup.quick else "llama-2-7b"
     words = ("--lorikeet", setup.lorikeet, "--source", setup.shape(shape), "--threads", 2)
@@ -182,7 +210,7 @@ MEMORY, TRAINING = "peak_memory_bytes", "tokens_per_second"
 
 
 def rows() -> list[Row]:
-    return [*inference_rows(), *training_rows(), *other_rows()]
+    return [*inference_rows(), *training_rows(), *serving_rows(), *other_rows()]
 
 
 def inference_rows() -> list[Row]:
@@ -271,6 +299,30 @@ def training_rows() -> list[Row]:
         title = f"Step time of {method} over the same step without its refactoring, SmolLM2 256 × 4"
         step, plain = (Figure(f"lorikeet {method}", f"{part}_step_seconds") for part in ("median", "plain"))
         found.append(Row(method, "Training", title, step, plain, "s", bound, False))
+    return found
+
+
+def serving_rows() -> list[Row]:
+    found: list[Row] = []
+
+    def row(key, title, ours, theirs, bound, figure=TRAINING, unit="tokens/s", at_least=True) -> None:
+        sides = Figure(ours, figure), Figure(theirs, figure)
+        found.append(Row(f"serving-{key}", "Serving", title, *sides, unit, bound, at_least))
+
+    for adapters, title, bound in (
+        ("none", "8 streams, no adapter", 2),
+        ("one", "8 streams, all on one adapter of rank 16", 2),
+        ("mixed", "8 streams, each its own adapter of rank 4 to 64", 4),
+    ):
+        sides = f"lorikeet 8 streams, {adapters}", f"llama-server 8 streams, {adapters}"
+        row(adapters, f"{title}, against llama-server", *sides, bound)
+        title = f"{title}, time to first token, median, against llama-server"
+        limit = 0.2 if adapters == "mixed" else None
+        row(f"{adapters}-first", title, *sides, limit, "time_to_first_token_p50", "s", False)
+    sides = "lorikeet 8 streams, mixed", "lorikeet 8 streams, mean rank"
+    row("mean", "8 streams, each its own adapter, beside all on one of their mean rank", *sides, 0.9)
+    sides = "lorikeet 1 stream, one", "lorikeet 1 stream, none"
+    row("adapter", "One stream with an adapter of rank 16 beside without", *sides, 0.92)
     return found
 
 

@@ -73,13 +73,22 @@ def command(options: argparse.Namespace, adapters: Adapters) -> list[str]:
 LLAMA_PORT = 18087
 
 
+def launch(words: list[str]) -> tuple[subprocess.Popen, int]:
+    """Our server, and its port."""
+    server = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    line = server.stdout.readline()
+    if not line:
+        raise SystemExit(f"{words[0]} does not start")
+    return server, json.loads(line)["port"]
+
+
 def start(options: argparse.Namespace, adapters: Adapters) -> tuple[subprocess.Popen, int]:
     """The server, and its port, once it answers."""
-    ours = options.server == "lorikeet"
-    server = subprocess.Popen(
-        command(options, adapters), stdout=subprocess.PIPE if ours else subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    port = int(json.loads(server.stdout.readline())["url"].rsplit(":", 1)[1]) if ours else LLAMA_PORT
+    words = command(options, adapters)
+    if options.server == "lorikeet":
+        server, port = launch(words)
+    else:
+        server, port = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL), LLAMA_PORT
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and server.poll() is None:
         try:

@@ -175,4 +175,30 @@ import Testing
             #expect(answers.allSatisfy { $0.utf8.count < 3 + 12 })
         }
     }
+
+    // Cuts before and behind a part of 256 positions, a page of 64, a tile of 64 rows; single rows.
+    @Test(arguments: [Precision.fp32, .int16, .int8])
+    func `how a prompt is cut changes no bit`(precision: Precision) throws {
+        try Fixtures.withTemporaryFolder { folder in
+            try TinyLanguageModel.write(to: folder + "/model")
+            let model = try LanguageModel(
+                path: folder + "/model",
+                compute: Compute(threads: 2, precision: precision, isBatchInvariant: true))
+            let pass = InferencePass(model: model.model, compute: model.compute)
+            let prompt = tokens(701, salt: 5)
+            func logits(_ cuts: [Int]) throws -> [Float] {
+                let cache = pass.makeCache()
+                var logits: [Float] = []
+                for (begin, end) in zip([0] + cuts, cuts + [prompt.count]) {
+                    logits = Array(
+                        try pass.forward(Array(prompt[begin..<end]), cache: cache, adapter: nil))
+                }
+                return logits
+            }
+            let whole = try logits([])
+            for cuts in [[256], [257], [1], [64, 300], [255, 256, 257], [700], [640, 700]] {
+                #expect(try logits(cuts) == whole, "cut at \(cuts)")
+            }
+        }
+    }
 }
