@@ -241,7 +241,7 @@ import Testing
             }
             #expect(refusal?.reason == .full)
             #expect(refusal?.retryAfter ?? 0 >= 1)
-            #expect(streams.count == 2)
+            #expect(streams.count == 3)
             gate.signal()
             for stream in streams { #expect(try await answer(stream).tokens.count == 500) }
         }

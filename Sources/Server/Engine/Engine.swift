@@ -67,7 +67,7 @@ public final class Engine: Sendable {
             submission.cancel()
             inbox.wake()
         }
-        try inbox.add(submission, waitingLimit: options.waitingLimit)
+        try inbox.add(submission, options: options)
         return stream
     }
 

@@ -23,13 +23,15 @@ final class EngineInbox: Sendable {
     /// Adds a request.
     ///
     /// - Throws: `EngineOverload`.
-    func add(_ submission: EngineSubmission, waitingLimit: Int) throws {
+    func add(_ submission: EngineSubmission, options: EngineOptions) throws {
         try state.withLock { state in
             guard !state.isStopping else {
                 throw EngineOverload(reason: .stopping, retryAfter: 5)
             }
+            // What came since the last step may find a place in the batch, and does not wait then.
             let waiting = state.incoming.count + state.statistics.waiting
-            guard waiting < waitingLimit else {
+            let places = options.runningLimit - state.statistics.running
+            guard waiting < options.waitingLimit + places else {
                 let seconds = Double(waiting) * state.secondsPerRequest
                 throw EngineOverload(
                     reason: .full, retryAfter: max(1, Int(min(seconds, 60).rounded(.up))))
