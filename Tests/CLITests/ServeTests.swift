@@ -59,6 +59,8 @@ struct ServeTests {
         (["--api-keys", "/nowhere"], "/nowhere"), (["--adapter", "x=/nowhere"], "/nowhere"),
         (["--tls-certificate", "/nowhere", "--tls-key", "/nowhere"], "/nowhere"),
         (["--adapter", "../x=FOLDER"], "not an adapter's name"),
+        (["--host", "192.0.2.1"], "cannot listen there"),
+        (["--host", "nowhere.invalid"], "no address of this machine"),
     ])
     func `what cannot be served is an error`(words: [String], text: String) throws {
         try Fixtures.withTemporaryFolder { folder in

@@ -48,7 +48,7 @@ public final class APIServer: Sendable {
     /// Then no more requests are taken, and those that run end or time out; a second signal cuts them off.
     ///
     /// - Parameter onReady: gets the port once clients can connect.
-    /// - Throws: what listening throws.
+    /// - Throws: `LorikeetError` for an address that it cannot listen at.
     public func run(onReady: @escaping @Sendable (Int) -> Void) async throws {
         let application = try application { channel in onReady(channel.localAddress?.port ?? 0) }
         let group = ServiceGroup(configuration: configuration(of: application))
@@ -62,9 +62,27 @@ public final class APIServer: Sendable {
                     ending = ending ?? Task { await self.end(group) }
                 }
             }
-            try await tasks.next()
+            do {
+                try await tasks.next()
+            } catch {
+                throw unavailable(error)
+            }
             tasks.cancelAll()
         }
+    }
+
+    /// What is wrong with the address, if that is what `error` says.
+    private func unavailable(_ error: any Error) -> any Error {
+        let problem: String
+        switch error {
+        case let error as IOError: problem = String(cString: strerror(error.errnoCode))
+        case is SocketAddressError, is SocketAddressError.UnknownHost:
+            problem = "no address of this machine"
+        default: return error
+        }
+        return LorikeetError(
+            .io, "\(options.host):\(options.port)", "the server cannot listen there: \(problem)",
+            advice: "Name another --host or --port; --port 0 takes any that is free.")
     }
 
     /// Lets running answers end, until it is cancelled; then ends the engine and the connections.
