@@ -39,6 +39,12 @@ struct Compare: ParsableCommand {
     @Option(help: "Rows of each task, from its beginning; default: all.")
     var evaluateLimit: Int?
 
+    @Option(
+        help:
+            "Measure the loss on the held-out rows at every so many steps too, and compare the runs by it."
+    )
+    var evalEvery: Int?
+
     @Option(help: "Steps to smooth losses over; default: a twentieth of the run.")
     var smooth: Int?
 
@@ -163,6 +169,9 @@ struct Compare: ParsableCommand {
         scheduleOptions.apply(to: &options.fineTuning)
         memoryOptions.apply(to: &options.fineTuning)
         loggingOptions.apply(to: &options.fineTuning)
+        options.fineTuning.training.validation.interval = evalEvery
+        // Scores are of what a run came to.
+        options.fineTuning.training.validation.keepsBest = false
         options.fineTuning.checkpoints = saveEvery.map { CheckpointFolder.Options(every: $0) }
         return options
     }

@@ -17,13 +17,13 @@ public struct ComparisonReport: Sendable {
                 ? names[0] : "\(names.dropLast().joined(separator: ", ")) and \(names.last ?? "")",
             subtitle:
                 "Each method at its best learning rate, \(seeds) \(seeds == 1 ? "seed" : "seeds"); "
-                + "losses smoothed over \(results.smoothing.count) steps. Means, from the least to the greatest."
+                + "compared by \(loss). Means, from the least to the greatest."
         )
         page.addTable(header, results.methods.map(row))
         page.addCharts(charts)
         page.addHeading("All learning rates")
         page.addText(
-            "The last smoothed loss at each learning rate: mean, from the least to the greatest.")
+            "The last loss at each learning rate: mean, from the least to the greatest.")
         page.addTable(sweepHeader, results.methods.map(sweepRow))
         let failures = results.methods.flatMap(\.rates).flatMap(\.runs).compactMap { run in
             run.record.failure.map { "\(run.plan.path): \($0)" }
@@ -39,14 +39,23 @@ public struct ComparisonReport: Sendable {
         return page.html
     }
 
+    /// The loss that runs are compared by.
+    private var loss: String {
+        switch results.loss {
+        case .training(let smoothing): "the training loss, smoothed over \(smoothing.count) steps"
+        case .validation: "the loss on held-out rows"
+        }
+    }
+
     private var notes: [String] {
         let baseline = results.baseline.rawValue
         return [
             "Runs of one seed begin at the same factors and take the same rows in the same order.",
-            "A method's best learning rate has the lowest mean last smoothed loss; all were trained at the same rates.",
-            "Steps to \(baseline)'s loss: the first step, from step \(results.smoothing.count) on, at which a run's "
-                + "smoothed loss is at most that which \(baseline)'s run of the same seed ended with. Fewer steps: "
-                + "than \(baseline)'s own, found in the same way.",
+            "Loss: \(loss).",
+            "A method's best learning rate has the lowest mean last loss; all were trained at the same rates.",
+            "Steps to \(baseline)'s loss: the first step at which a run's loss, where it is known, is at most that which "
+                + "\(baseline)'s run of the same seed ended with. Fewer steps: than \(baseline)'s own, found in the "
+                + "same way.",
             "Bands reach from the least to the greatest of the seeds.",
             "Step time is the median of a run's steps; peak memory the largest resident set while the run was "
                 + "trained, the mapped base and what the process held before it included.",

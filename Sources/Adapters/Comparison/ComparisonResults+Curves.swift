@@ -15,17 +15,15 @@ extension ComparisonResults {
         }
     }
 
-    /// How far the smoothed loss of each other method lies above the baseline's of the same seed, whose rows were
-    /// the same: what the rows of a step do to both is not in it.
+    /// How far the loss of each other method lies above the baseline's of the same seed, whose rows were the same:
+    /// what the rows of a step do to both is not in it.
     var differences: [ChartSeries] {
         methods.enumerated().compactMap { index, method in
             guard method.name != baseline else { return nil }
             let runs = (method.best?.runs ?? []).compactMap { run -> [ChartSeries.Point]? in
                 baselineRuns.first { $0.plan.seed == run.plan.seed }.map { other in
-                    zip(
-                        smoothing(run.metrics.points("loss")),
-                        smoothing(other.metrics.points("loss"))
-                    ).map { ChartSeries.Point($0.x, $0.y - $1.y) }
+                    zip(loss.points(of: run.metrics), loss.points(of: other.metrics))
+                        .map { ChartSeries.Point($0.x, $0.y - $1.y) }
                 }
             }
             return Self.series(name(method), runs, style: index)

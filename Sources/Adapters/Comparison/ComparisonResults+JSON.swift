@@ -8,7 +8,7 @@ extension ComparisonResults {
         for (flag, value) in self.configuration.values { configuration[flag] = .string(value) }
         return [
             "configuration": .object(configuration), "baseline": .string(baseline.rawValue),
-            "smoothed_over": .int(smoothing.count),
+            "compared_by": .string(loss.key), "smoothed_over": .int(smoothing.count),
             "methods": .array(methods.map(json)),
         ]
     }
@@ -38,7 +38,7 @@ extension ComparisonResults {
                 rate.runs.map { run in
                     [
                         "seed": .string("\(run.plan.seed)"), "folder": .string(run.plan.path),
-                        "final_loss": number(run.finalLoss(smoothing)),
+                        "final_loss": number(run.finalLoss(loss)),
                         "failure": run.record.failure.map { .string($0) } ?? .null,
                     ]
                 }),

@@ -1,7 +1,7 @@
 /// What a comparison found: the runs, and each method at its best learning rate.
 ///
-/// Losses are compared smoothed (`Smoothing`), for a step's loss is that of its few rows. A method's best learning
-/// rate has the lowest mean of the runs' last smoothed losses, among the rates at which no run failed.
+/// A method's best learning rate has the lowest mean of the runs' last losses, as `loss` says which, among the rates at
+/// which no run failed.
 public struct ComparisonResults: Sendable {
     /// One run with what it left.
     public struct Run: Sendable {
@@ -26,7 +26,7 @@ public struct ComparisonResults: Sendable {
         public let learningRate: Double
         /// A run a seed.
         public let runs: [Run]
-        /// The last smoothed loss of the runs; nil where one failed.
+        /// The last loss of the runs; nil where one failed.
         public let finalLoss: Spread?
     }
 
@@ -50,6 +50,8 @@ public struct ComparisonResults: Sendable {
     public let baseline: MethodName
     /// How curves are smoothed.
     public let smoothing: Smoothing
+    /// What runs are compared by.
+    public let loss: ComparedLoss
     /// What was asked of every adapter beside its loss.
     public let scoreNames: [String]
     /// What all runs have in common, by flag.
@@ -71,6 +73,9 @@ public struct ComparisonResults: Sendable {
         let steps = runs.map { $0.metrics.values("loss").count }.max() ?? 1
         let smoothing = smoothing ?? Smoothing(ofRun: steps)
         self.smoothing = smoothing
+        let loss = ComparedLoss(
+            of: runs.filter { $0.record.failure == nil }.map(\.metrics), smoothing: smoothing)
+        self.loss = loss
         self.scoreNames = scoreNames
         self.configuration = configuration
         baseline = methods.contains(.lora) ? .lora : methods[0]
@@ -84,7 +89,7 @@ public struct ComparisonResults: Sendable {
                 name: method,
                 rates: rates.map { rate in
                     let runs = ours.filter { $0.plan.learningRate == rate }
-                    let losses = runs.compactMap { $0.finalLoss(smoothing) }
+                    let losses = runs.compactMap { $0.finalLoss(loss) }
                     return Rate(
                         learningRate: rate, runs: runs,
                         finalLoss: losses.count == runs.count ? Spread(losses) : nil)
@@ -99,15 +104,13 @@ public struct ComparisonResults: Sendable {
 
     /// The steps after which each run of `method`, at its best rate, had the loss that the baseline's run of the same
     /// seed ended with; nil for a run that did not come to it.
-    ///
-    /// Before as many steps as are smoothed over, a single batch may decide, and is not believed.
     public func stepsToBaseline(_ method: Method) -> [Int?] {
         (method.best?.runs ?? []).map { run in
             guard let other = baselineRuns.first(where: { $0.plan.seed == run.plan.seed }),
-                let target = other.finalLoss(smoothing)
+                let target = other.finalLoss(loss)
             else { return nil }
-            let losses = smoothing(run.metrics.points("loss"))
-            return losses.dropFirst(smoothing.count - 1).first { $0.y <= target }.map { Int($0.x) }
+            return loss.points(of: run.metrics).dropFirst(loss.firstBelieved)
+                .first { $0.y <= target }.map { Int($0.x) }
         }
     }
 
@@ -129,12 +132,11 @@ public struct ComparisonResults: Sendable {
 }
 
 extension ComparisonResults.Run {
-    /// The last smoothed loss; nil for a run that failed.
-    func finalLoss(_ smoothing: Smoothing) -> Double? {
-        guard record.failure == nil, let last = smoothing(metrics.values("loss")).last,
-            last.isFinite
+    /// The last loss; nil for a run that failed.
+    func finalLoss(_ loss: ComparedLoss) -> Double? {
+        guard record.failure == nil, let last = loss.points(of: metrics).last, last.y.isFinite
         else { return nil }
-        return last
+        return last.y
     }
 
     /// The median duration of a step, in seconds.

@@ -36,7 +36,9 @@ public enum MethodName: String, CaseIterable, Sendable, Codable {
         case .loraRITE: LoRARITE()
         case .adalora:
             AdaLoRA(settings.adaLoRA, totalSteps: settings.totalSteps, seed: settings.seed)
-        case .reflora: RefLoRA(schedule: settings.refactoring)
+        case .reflora:
+            RefLoRA(
+                schedule: settings.refactoring, isNormalized: settings.normalizesRefactoring)
         case .refloraS: RefLoRAS(schedule: settings.refactoring)
         }
     }

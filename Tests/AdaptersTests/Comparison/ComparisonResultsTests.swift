@@ -8,12 +8,18 @@ import Testing
 @Suite struct ComparisonResultsTests {
     private func run(
         _ method: MethodName, _ rate: Double, seed: UInt64, _ losses: [Double],
-        failure: String? = nil
+        heldOut: [Double] = [], failure: String? = nil
     ) throws -> ComparisonResults.Run {
         try Fixtures.withTemporaryFolder { folder in
-            let rows = losses.enumerated().map { index, loss in
+            var rows = losses.enumerated().map { index, loss in
                 "{\"step\":\(index + 1),\"loss\":\(loss),\"seconds\":\(2 * (index + 1)),\"tokens\":10,"
                     + "\"tokens_per_second\":\(seed == 0 ? 20 : 40),\"gradient_norm\":1}\n"
+            }
+            // At every second step.
+            for (index, loss) in heldOut.enumerated().reversed() {
+                rows.insert(
+                    "{\"step\":\(2 * (index + 1)),\"validation_loss\":\(loss)}\n",
+                    at: 2 * (index + 1))
             }
             try Data(rows.joined().utf8).write(to: URL(filePath: folder + "/metrics.jsonl"))
             return ComparisonResults.Run(
@@ -76,6 +82,27 @@ import Testing
             ], [.lora, .reflora], smoothing: 3)
         // Smoothed over 3: 1, 6.3, 7.9, 8.5, 8.7, 5.3, of which the first two do not count.
         #expect(results.stepsToBaseline(results.methods[1]) == [6])
+    }
+
+    @Test func `runs that measured held-out rows as they went on are compared by those`() throws {
+        let measured = [
+            try run(.lora, 1e-3, seed: 0, [9, 8, 7, 6, 5, 4], heldOut: [8, 7, 6]),
+            try run(.lora, 1e-2, seed: 0, [9, 8, 7, 6, 5, 3], heldOut: [8, 7, 7]),
+            try run(.reflora, 1e-3, seed: 0, [9, 9, 9, 9, 9, 9], heldOut: [8, 5, 5]),
+        ]
+        let results = results(measured, [.lora, .reflora], smoothing: 3)
+        #expect(results.methods[0].best?.learningRate == 1e-3)
+        #expect(results.methods.map { results.stepsToBaseline($0) } == [[6], [4]])
+        #expect(results.json["compared_by"] == "validation_loss")
+        #expect(ComparisonReport(results: results).html.contains("the loss on held-out rows"))
+        // One that did not, or only at its end, is of the training loss, and so are all.
+        for heldOut in [[], [5.0]] {
+            let other = try run(
+                .reflora, 1e-2, seed: 0, [9, 9, 9, 9, 9, 3], heldOut: heldOut)
+            let results = self.results(measured + [other], [.lora, .reflora])
+            #expect(results.methods[0].best?.learningRate == 1e-2)
+            #expect(results.json["compared_by"] == "loss")
+        }
     }
 
     @Test func `the page and the JSON hold what was found, and nothing from elsewhere`() throws {
