@@ -4,6 +4,8 @@
 
 Two bundles take turns under one name while streams ask for it and for the base. An answer tells by its fingerprint
 which adapter made it, and must be that adapter's own: the one that it gave before the swaps began.
+
+A step is the usual time between two tokens of a stream; the longest is told of the time without swaps and with them.
 """
 
 import argparse
@@ -17,7 +19,8 @@ import time
 import serving
 import serving_adapters
 
-QUESTION = {"messages": [{"role": "user", "content": "Tell me about the tides."}], "temperature": 0, "max_tokens": 24}
+QUESTION = {"messages": [{"role": "user", "content": "Tell me about the tides."}], "temperature": 0, "max_tokens": 24, "stream": True}
+SECONDS = 10  # without swaps
 
 
 def arguments() -> argparse.Namespace:
@@ -43,17 +46,34 @@ def bundles(options: argparse.Namespace) -> list[pathlib.Path]:
     return found
 
 
-async def post(port: int, path: str, body: dict) -> dict:
+async def post(port: int, path: str, body: dict) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Asks, and reads the head of what must be an answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 22)
     content = json.dumps(body).encode()
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(content)}\r\nConnection: close\r\n\r\n"
     writer.write(head.encode() + content)
-    response = await reader.read()
-    writer.close()
-    head, _, text = response.partition(b"\r\n\r\n")
-    if head.split()[1] != b"200":
-        raise SystemExit(f"{path}: {response.decode()}")
-    return json.loads(text)
+    response = await reader.readuntil(b"\r\n\r\n")
+    if response.split()[1] != b"200":
+        raise SystemExit(f"{path}: {(response + await reader.read()).decode()}")
+    return reader, writer
+
+
+async def read_stream(reader: asyncio.StreamReader) -> tuple[str, str, list[float]]:
+    """The text of a stream, who made it, and the seconds between its tokens."""
+    text, made_by, times = "", "", []
+    async for line in reader:
+        if not line.startswith(b"data: {"):
+            continue
+        now = time.monotonic()
+        chunk = json.loads(line[6:])
+        if "error" in chunk:
+            raise SystemExit(f"the server says {chunk}")
+        made_by = chunk["system_fingerprint"]
+        piece = "".join(choice["delta"].get("content", "") for choice in chunk["choices"])
+        text += piece
+        if piece:
+            times.append(now)
+    return text, made_by, [after - before for before, after in zip(times, times[1:])]
 
 
 def resident(process: subprocess.Popen) -> int:
@@ -65,19 +85,23 @@ def resident(process: subprocess.Popen) -> int:
 async def run(port: int, process: subprocess.Popen, options: argparse.Namespace) -> dict[str, float]:
     paths = bundles(options)
     references: dict[str, str] = {}
-    loads, memory = [], []
+    loads, memory, gaps = [], [], []
     answers = is_done = 0
 
     async def load(path: pathlib.Path) -> None:
         begin = time.monotonic()
         body = {"lora_name": "swapped", "lora_path": str(path), "load_inplace": True}
-        await post(port, "/v1/load_lora_adapter", body)
+        reader, writer = await post(port, "/v1/load_lora_adapter", body)
+        await reader.read()
+        writer.close()
         loads.append(time.monotonic() - begin)
 
     async def ask(model: str | None) -> None:
         nonlocal answers
-        answer = await post(port, "/v1/chat/completions", QUESTION | ({"model": model} if model else {}))
-        text, made_by = answer["choices"][0]["message"]["content"], answer["system_fingerprint"]
+        reader, writer = await post(port, "/v1/chat/completions", QUESTION | ({"model": model} if model else {}))
+        text, made_by, between = await read_stream(reader)
+        writer.close()
+        gaps.extend(between)
         if references.setdefault(made_by, text) != text:
             raise SystemExit(f"{made_by} said {text!r}, and {references[made_by]!r} before")
         answers += 1
@@ -93,7 +117,11 @@ async def run(port: int, process: subprocess.Popen, options: argparse.Namespace)
     if len(set(references.values())) != 3:
         raise SystemExit("the adapters do not change the answer")
     streams = [asyncio.create_task(stream(number)) for number in range(options.streams)]
+    if streams:
+        await asyncio.sleep(SECONDS)
+    quiet = sorted(gaps) or [0.0]
     loads.clear()
+    gaps.clear()
     for number in range(options.swaps):
         await load(paths[number % 2])
         # What is made once has been made by a tenth of the way.
@@ -102,12 +130,19 @@ async def run(port: int, process: subprocess.Popen, options: argparse.Namespace)
     is_done = 1
     await asyncio.gather(*streams)
     loads.sort()
+    swapping = sorted(gaps) or [0.0]
     tenth = max(1, len(memory) // 10)
     return {
         "swaps": len(loads),
         "answers": answers,
         "swap_p50": statistics.median(loads),
         "swap_p99": loads[len(loads) * 99 // 100],
+        "step": statistics.median(quiet),
+        "gap_p99_without_swaps": quiet[len(quiet) * 99 // 100],
+        "gap_max_without_swaps": quiet[-1],
+        "gap_p50": statistics.median(swapping),
+        "gap_p99": swapping[len(swapping) * 99 // 100],
+        "gap_max": swapping[-1],
         "memory_growth": statistics.mean(memory[-tenth:]) / statistics.mean(memory[:tenth]) - 1,
         "memory_bytes": memory[-1],
     }

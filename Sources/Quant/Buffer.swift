@@ -16,7 +16,9 @@ public final class Buffer<Element: BitwiseCopyable>: @unchecked Sendable {
     /// How many elements there are.
     public let count: Int
     private let pages: Pages?
-    private let meter = AllocationMeter.current
+    // Whose memory it is, where not its own.
+    private let owner: AnyObject?
+    private let meter: AllocationMeter?
 
     /// Allocates `count` zeroed elements.
     public convenience init(_ count: Int) {
@@ -35,7 +37,18 @@ public final class Buffer<Element: BitwiseCopyable>: @unchecked Sendable {
         let memory =
             pages?.start ?? UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: 64)
         pointer = memory.bindMemory(to: Element.self, capacity: max(count, 1))
+        owner = nil
+        meter = AllocationMeter.current
         meter?.add(Self.memory(count))
+    }
+
+    /// A part of the memory of `owner`.
+    package init(_ pointer: UnsafeMutablePointer<Element>, count: Int, in owner: AnyObject) {
+        self.pointer = pointer
+        self.count = count
+        self.owner = owner
+        pages = nil
+        meter = nil
     }
 
     /// Bytes of memory that `count` elements take once all are written.
@@ -52,6 +65,7 @@ public final class Buffer<Element: BitwiseCopyable>: @unchecked Sendable {
     }
 
     deinit {
+        guard owner == nil else { return }
         meter?.subtract(Self.memory(count))
         if let pages {
             pages.release()

@@ -20,14 +20,15 @@ public final class Compute: Sendable {
     ///   - precision: the arithmetic of a model's products with its frozen weights.
     ///   - isBatchInvariant: whether a single row is computed as many are.
     ///   - instructionSet: whose kernels.
+    ///   - niceness: how far the threads stand back behind others that want a core, as nice(1) counts it.
     public init(
         threads: Int? = nil, precision: Precision = .int16, isBatchInvariant: Bool = false,
-        instructionSet: InstructionSet = .current
+        instructionSet: InstructionSet = .current, niceness: Int = 0
     ) {
         self.precision = precision
         self.isBatchInvariant = isBatchInvariant
         kernels = instructionSet.kernels
-        pool = ThreadPool(threads: threads)
+        pool = ThreadPool(threads: threads, niceness: niceness)
         scratches = (0..<pool.count).map { _ in
             Buffer(Self.scratchCount)
         }

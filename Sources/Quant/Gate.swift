@@ -1,11 +1,4 @@
-import QuantKernels
 import Synchronization
-
-#if canImport(Glibc)
-import Glibc
-#elseif canImport(Musl)
-import Musl
-#endif
 
 /// Where pieces of a region wait until some others of the same region are done.
 ///
@@ -13,21 +6,17 @@ import Musl
 /// begun.
 final class Gate: Sendable {
     private let missing = Atomic<Int>(0)
-    // As long as a worker of the pool spins.
-    private static let spins = 2000
+    private let opened = SpinningCondition()
 
     /// Closes until `arrive` was called `count` times; before the region.
     func close(until count: Int) { missing.store(count, ordering: .releasing) }
 
     /// One of those waited for is done.
-    func arrive() { missing.subtract(1, ordering: .acquiringAndReleasing) }
+    func arrive() {
+        let left = missing.subtract(1, ordering: .sequentiallyConsistent).newValue
+        if left == 0 { opened.notify() }
+    }
 
     /// Returns when all are.
-    func wait() {
-        var waited = 0
-        while missing.load(ordering: .acquiring) > 0 {
-            waited += 1
-            if waited > Self.spins { sched_yield() } else { quant_pause() }
-        }
-    }
+    func wait() { opened.wait { missing.load(ordering: .sequentiallyConsistent) <= 0 } }
 }

@@ -45,8 +45,26 @@ public final class LowRankFactors: @unchecked Sendable {
         precondition(
             outputScale.map { $0.count == outputs } ?? true,
             "\(outputScale?.count ?? 0) output scales of \(outputs) outputs")
-        let rows = Packed(Self.padded(a, rank: rank, inputs: inputs), in: memory, on: compute)
-        let panels = Packed(Self.panels(b, rank: rank, outputs: outputs), in: memory, on: compute)
+        let (width, stride) = (Int(QUANT_LOW_RANK_PANEL), quant_low_rank_stride(inputs))
+        // Rows padded with zeros.
+        let rows = Packed(a, pieces: rank, of: stride, in: memory, on: compute) { r, row in
+            row.update(from: a.pointer + r * inputs, count: inputs)
+        }
+        // Panels of outputs, the last padded with zeros.
+        let panels = Packed(
+            b, pieces: Self.panelCount(outputs), of: rank * width, in: memory, on: compute
+        ) { p, panel in
+            let first = b.pointer + p * width * rank
+            let count = min(width, outputs - p * width)
+            for r in 0..<rank {
+                let column = panel + r * width
+                var element = first + r
+                for o in 0..<count {
+                    column[o] = element.pointee
+                    element += rank
+                }
+            }
+        }
         self.outputScale = outputScale
         let scales = (outputScale?.count ?? 0) * MemoryLayout<Float>.stride
         self.memory =
@@ -79,28 +97,6 @@ public final class LowRankFactors: @unchecked Sendable {
         let width = Int(QUANT_LOW_RANK_PANEL)
         return (outputs + width - 1) / width
     }
-
-    // Rows padded with zeros.
-    private static func padded(_ a: Buffer<Float>, rank: Int, inputs: Int) -> Buffer<Float> {
-        let stride = quant_low_rank_stride(inputs)
-        let rows = Buffer<Float>(rank * stride)
-        for r in 0..<rank {
-            (rows.pointer + r * stride).update(from: a.pointer + r * inputs, count: inputs)
-        }
-        return rows
-    }
-
-    // Panels of outputs, the last padded with zeros.
-    private static func panels(_ b: Buffer<Float>, rank: Int, outputs: Int) -> Buffer<Float> {
-        let width = Int(QUANT_LOW_RANK_PANEL)
-        let panels = Buffer<Float>(panelCount(outputs) * width * rank)
-        for o in 0..<outputs {
-            let row = b.pointer + o * rank
-            let column = panels.pointer + o / width * width * rank + o % width
-            for r in 0..<rank { column[r * width] = row[r] }
-        }
-        return panels
-    }
 }
 
 extension quant_low_rank {
@@ -116,23 +112,46 @@ private struct Packed {
     let owner: AnyObject
     let exponent: Int
 
-    /// `floats`, which may change, or halves of them.
+    /// Pieces of the factor as floats, or as halves of them.
     ///
     /// The largest element's half is brought to 2¹⁴ ..< 2¹⁵: what is 2⁻²⁸ of it has all its digits still.
-    init(_ floats: Buffer<Float>, in memory: TileMemory, on compute: Compute) {
+    ///
+    /// - factor: all elements, in any order.
+    /// - fill: writes a piece's elements; what it leaves out is zero.
+    init(
+        _ factor: Buffer<Float>, pieces: Int, of count: Int, in memory: TileMemory,
+        on compute: Compute, fill: (Int, UnsafeMutablePointer<Float>) -> Void
+    ) {
         guard compute.precision != .fp32 else {
-            let copy = memory.allocate(floats.count, of: Float.self)
-            copy.0.update(from: floats.pointer, count: floats.count)
-            (start, owner, exponent) = (UnsafeRawPointer(copy.0), copy.owner, 0)
+            let floats = memory.allocate(pieces * count, of: Float.self)
+            floats.0.update(repeating: 0, count: pieces * count)
+            for piece in 0..<pieces { fill(piece, floats.0 + piece * count) }
+            (start, owner, exponent) = (UnsafeRawPointer(floats.0), floats.owner, 0)
             return
         }
-        let largest = floats.elements.reduce(0) { max($0, abs($1)) }
+        let largest = factor.largestMagnitude
         // Bounded, so that its power and that of two factors are floats.
         exponent = largest.isNormal ? min(max(14 - Int(largest.exponent), -60), 60) : 0
-        compute.kernels.scale(
-            Float(sign: .plus, exponent: exponent, significand: 1), floats.count, floats.pointer)
-        let halves = memory.allocate(floats.count, of: UInt16.self)
-        compute.kernels.saturated_f16_from_f32(floats.pointer, floats.count, halves.0)
+        let power = Float(sign: .plus, exponent: exponent, significand: 1)
+        let halves = memory.allocate(pieces * count, of: UInt16.self)
+        // A piece is turned into halves while it is in the first-level cache. Its last elements stay zeros:
+        // only the last piece has fewer than the others.
+        let floats = Buffer<Float>(count)
+        for piece in 0..<pieces {
+            if piece == pieces - 1 { floats.elements.update(repeating: 0) }
+            fill(piece, floats.pointer)
+            compute.kernels.scale(power, count, floats.pointer)
+            compute.kernels.saturated_f16_from_f32(
+                floats.pointer, count, halves.0 + piece * count)
+        }
         (start, owner) = (UnsafeRawPointer(halves.0), halves.owner)
+    }
+}
+
+extension Buffer<Float> {
+    /// The largest |x|; NaN or infinity where one is not finite.
+    package var largestMagnitude: Float {
+        // As bits they are in the same order, and a maximum of integers is made of vectors.
+        Float(bitPattern: elements.reduce(0) { max($0, $1.bitPattern & 0x7FFF_FFFF) })
     }
 }

@@ -1,4 +1,3 @@
-import QuantKernels
 import Synchronization
 
 #if canImport(Glibc)
@@ -14,8 +13,9 @@ import Musl
 ///
 /// A worker that finished a region spins for a while before it sleeps, because the next region of a
 /// token's forward pass is only microseconds away (measured: spinning 0.1 µs a region, a condition
-/// variable 24 µs, Dispatch runs such regions serially). With more threads than cores nobody spins:
-/// the one that is waited for may need the core.
+/// variable 24 µs, Dispatch runs such regions serially). The caller too sleeps when a worker that it waits
+/// for does not come back: whoever took that one's core may then have the caller's. With more threads than
+/// cores nobody spins: the one that is waited for may need the core.
 public final class ThreadPool: @unchecked Sendable {
     // Unchecked: `body` and `pieces` are written only by the caller of `run`, which holds `entry`, while
     // no piece is claimed: a claim succeeds in the generation it was seen in alone, and `run` does not
@@ -34,11 +34,12 @@ public final class ThreadPool: @unchecked Sendable {
     private static let pieceBits = 24
     private let padding: (Int, Int, Int, Int, Int, Int, Int, Int) = (0, 0, 0, 0, 0, 0, 0, 0)
     private let finished = Atomic<Int>(0)
-    private let sleepers = Atomic<Int>(0)
     private let stopping = Atomic<Bool>(false)
     private let spins: Int
-    private let lock: UnsafeMutablePointer<pthread_mutex_t>
-    private let wake: UnsafeMutablePointer<pthread_cond_t>
+    private let niceness: Int
+    // Workers wait for a region, its caller for their last piece.
+    private let begun = SpinningCondition()
+    private let ended = SpinningCondition()
     private let entry: UnsafeMutablePointer<pthread_mutex_t>
     private var threads: [pthread_t] = []
 
@@ -46,17 +47,14 @@ public final class ThreadPool: @unchecked Sendable {
     public static var defaultCount: Int { max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))) }
 
     /// Starts `threads - 1` workers; nil means one thread a core.
-    public init(threads: Int? = nil) {
+    ///
+    /// - niceness: how far they stand back behind other threads that want a core, as nice(1) counts it.
+    public init(threads: Int? = nil, niceness: Int = 0) {
+        self.niceness = niceness
         let cores = Self.defaultCount
         count = max(1, threads ?? cores)
-        // A pause takes 10 to 50 ns: 2000 are longer than the gaps inside a token, and shorter than
-        // a scheduler's slice.
-        spins = count <= cores ? 2000 : 0
-        lock = .allocate(capacity: 1)
-        wake = .allocate(capacity: 1)
+        spins = count <= cores ? SpinningCondition.spins : 0
         entry = .allocate(capacity: 1)
-        pthread_mutex_init(lock, nil)
-        pthread_cond_init(wake, nil)
         pthread_mutex_init(entry, nil)
         for index in 1..<count { start(worker: index) }
     }
@@ -65,11 +63,7 @@ public final class ThreadPool: @unchecked Sendable {
         stopping.store(true, ordering: .releasing)
         advance(pieces: 0)
         for thread in threads { pthread_join(thread, nil) }
-        pthread_mutex_destroy(lock)
-        pthread_cond_destroy(wake)
         pthread_mutex_destroy(entry)
-        lock.deallocate()
-        wake.deallocate()
         entry.deallocate()
     }
 
@@ -95,10 +89,8 @@ public final class ThreadPool: @unchecked Sendable {
             finished.store(0, ordering: .relaxed)
             let generation = advance(pieces: pieces)
             perform(0, in: generation)
-            var waited = 0
-            while finished.load(ordering: .acquiring) < pieces {
-                waited += 1
-                if waited > spins { sched_yield() } else { quant_pause() }
+            ended.wait(spins: spins) {
+                finished.load(ordering: .sequentiallyConsistent) == pieces
             }
             self.body = { _, _ in }
         }
@@ -140,11 +132,7 @@ public final class ThreadPool: @unchecked Sendable {
     private func advance(pieces: Int) -> Int {
         let generation = claims.load(ordering: .relaxed) >> Self.pieceBits + 1
         claims.store(generation << Self.pieceBits | pieces, ordering: .sequentiallyConsistent)
-        if sleepers.load(ordering: .sequentiallyConsistent) > 0 {
-            pthread_mutex_lock(lock)
-            pthread_cond_broadcast(wake)
-            pthread_mutex_unlock(lock)
-        }
+        begun.notify()
         return generation
     }
 
@@ -154,7 +142,10 @@ public final class ThreadPool: @unchecked Sendable {
     private func perform(_ thread: Int, in generation: Int) {
         while let piece = claim(in: generation) {
             performPiece(thread, piece)
-            finished.add(1, ordering: .releasing)
+            // Asked before the last piece is finished, after which the next region may begin.
+            let count = pieces
+            let now = finished.add(1, ordering: .sequentiallyConsistent).newValue
+            if now == count { ended.notify() }
         }
     }
 
@@ -191,31 +182,27 @@ public final class ThreadPool: @unchecked Sendable {
         threads.append(thread)
     }
 
+    /// Has the calling thread stand back as the workers do, for good.
+    public func adoptNiceness() {
+        // Linux's priorities are a thread's own; standing back is always allowed. 0 is PRIO_PROCESS, which C
+        // libraries declare as different types.
+        if niceness > 0 { setpriority(0, 0, Int32(niceness)) }
+    }
+
     private func work(_ index: Int) {
+        adoptNiceness()
         var seen = 0
         while true {
-            seen = waitForGeneration(after: seen)
+            begun.wait(spins: spins) { generation != seen }
+            seen = generation
             if stopping.load(ordering: .acquiring) { return }
             perform(index, in: seen)
         }
     }
 
-    private func waitForGeneration(after seen: Int) -> Int {
-        for _ in 0..<spins {
-            let now = claims.load(ordering: .acquiring) >> Self.pieceBits
-            if now != seen { return now }
-            quant_pause()
-        }
-        pthread_mutex_lock(lock)
-        defer { pthread_mutex_unlock(lock) }
-        // Announced before the last look: either the caller sees a sleeper, or this sees the region.
-        sleepers.add(1, ordering: .sequentiallyConsistent)
-        defer { sleepers.subtract(1, ordering: .sequentiallyConsistent) }
-        while true {
-            let now = claims.load(ordering: .sequentiallyConsistent) >> Self.pieceBits
-            if now != seen { return now }
-            pthread_cond_wait(wake, lock)
-        }
+    /// The number of the region that began last.
+    private var generation: Int {
+        claims.load(ordering: .sequentiallyConsistent) >> Self.pieceBits
     }
 
     private final class Worker {

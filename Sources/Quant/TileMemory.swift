@@ -14,7 +14,9 @@ package final class TileMemory {
     package init(pieceBytes: Int = 32 << 20) { self.pieceBytes = pieceBytes }
 
     /// What `bytes` take, for the next ones begin a cache line.
-    static func rounded(_ bytes: Int) -> Int { (bytes + alignment - 1) / alignment * alignment }
+    package static func rounded(_ bytes: Int) -> Int {
+        (bytes + alignment - 1) / alignment * alignment
+    }
 
     /// `count` elements that hold anything, and what keeps them.
     func allocate<Element: BitwiseCopyable>(
@@ -28,5 +30,13 @@ package final class TileMemory {
         let start = UnsafeMutableRawPointer(piece.pointer + used)
         used += Self.rounded(bytes)
         return (start.bindMemory(to: Element.self, capacity: count), piece)
+    }
+
+    /// A buffer of `count` elements that hold anything.
+    package func buffer<Element: BitwiseCopyable>(
+        _ count: Int, of type: Element.Type = Element.self
+    ) -> Buffer<Element> {
+        let (start, owner) = allocate(count, of: type)
+        return Buffer(start, count: count, in: owner)
     }
 }

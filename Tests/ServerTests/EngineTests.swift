@@ -70,7 +70,7 @@ import Testing
         var answer = Answer()
         for await event in stream {
             switch event {
-            case .started: break
+            case .started, .prompt: break
             case .token(let choice, let text):
                 answer.tokens.append(choice.token)
                 answer.text += text

@@ -11,24 +11,34 @@ extension Adapter {
     convenience init(
         files: AdapterFiles, name: String, manifest: BundleManifest?, allowNoEffect: Bool
     ) throws {
-        let place = files.source + "/" + AdapterFiles.configurationName
-        let json = try files.configuration.withUnsafeBytes { try JSON(parsing: $0, source: place) }
+        try self.init(
+            configuration: files.configuration, factors: files.factors.factors,
+            source: files.source, name: name, manifest: manifest, allowNoEffect: allowNoEffect)
+    }
+
+    /// The same of an adapter_config.json and the tensors beside it.
+    convenience init(
+        configuration: [UInt8], factors: [StoredFactor], source: String, name: String,
+        manifest: BundleManifest?, allowNoEffect: Bool
+    ) throws {
+        let place = source + "/" + AdapterFiles.configurationName
+        let json = try configuration.withUnsafeBytes { try JSON(parsing: $0, source: place) }
         let configuration = try AdapterConfiguration(json: json, source: place)
         let (deltas, magnitudes) = try Self.terms(
-            files.factors, configuration, source: files.source, allowNoEffect: allowNoEffect)
+            factors, configuration, source: source, allowNoEffect: allowNoEffect)
         self.init(
             name: name, configuration: configuration, deltas: deltas, magnitudes: magnitudes,
             manifest: manifest)
     }
 
     private static func terms(
-        _ file: FactorFile, _ configuration: AdapterConfiguration, source: String,
+        _ tensors: [StoredFactor], _ configuration: AdapterConfiguration, source: String,
         allowNoEffect: Bool
     ) throws -> (
         deltas: [ModulePath: LowRankDelta], magnitudes: [ModulePath: Buffer<Float>]
     ) {
-        var factors: [ModulePath: [Factor: Tensor]] = [:]
-        for tensor in file.tensors {
+        var factors: [ModulePath: [Factor: StoredFactor]] = [:]
+        for tensor in tensors {
             guard let (path, factor) = Factor.parse(tensor.name) else {
                 throw LorikeetError(
                     .mismatch, source, "a tensor matches no module",
@@ -46,13 +56,15 @@ extension Adapter {
             throw LorikeetError(.malformed, source, "the adapter holds no factors")
         }
         let terms = try configuration.terms(at: Array(factors.keys), source: source)
+        let memory = TileMemory(
+            pieceBytes: tensors.reduce(0) { $0 + TileMemory.rounded(4 * $1.count) })
         var deltas: [ModulePath: LowRankDelta] = [:]
         var magnitudes: [ModulePath: Buffer<Float>] = [:]
         // Whether magnitudes are the base's own norms, its weights alone can tell.
         var changes = configuration.usesDoRA
         for path in factors.keys.inModelOrder() {
             guard let term = terms[path] else { continue }
-            func matrix(_ factor: Factor) throws -> Tensor {
+            func matrix(_ factor: Factor) throws -> StoredFactor {
                 guard let tensor = factors[path]?[factor] else {
                     throw LorikeetError(
                         .mismatch, source, "\(path) has no \(factor.rawValue)",
@@ -69,14 +81,14 @@ extension Adapter {
                 }
                 return tensor
             }
-            let a = try finite(matrix(.a), source: source)
-            let b = try finite(matrix(.b), source: source)
-            changes =
-                changes || (a.elements.contains { $0 != 0 } && b.elements.contains { $0 != 0 })
-            deltas[path] = LowRankDelta(a: a, b: b, rank: term.rank, scale: term.scale)
+            let a = try finite(matrix(.a), in: memory, source: source)
+            let b = try finite(matrix(.b), in: memory, source: source)
+            changes = changes || (a.largest != 0 && b.largest != 0)
+            deltas[path] = LowRankDelta(
+                a: a.values, b: b.values, rank: term.rank, scale: term.scale)
             magnitudes[path] = try magnitude(
-                factors[path]?[.magnitude], of: path, outputs: b.count / term.rank, configuration,
-                source: source)
+                factors[path]?[.magnitude], of: path, outputs: b.values.count / term.rank,
+                configuration, in: memory, source: source)
         }
         guard changes || allowNoEffect else {
             throw LorikeetError(
@@ -88,8 +100,8 @@ extension Adapter {
     }
 
     private static func magnitude(
-        _ tensor: Tensor?, of path: ModulePath, outputs: Int, _ configuration: AdapterConfiguration,
-        source: String
+        _ tensor: StoredFactor?, of path: ModulePath, outputs: Int,
+        _ configuration: AdapterConfiguration, in memory: TileMemory, source: String
     ) throws -> Buffer<Float>? {
         guard configuration.usesDoRA == (tensor != nil) else {
             throw LorikeetError(
@@ -103,22 +115,22 @@ extension Adapter {
                 .mismatch, source, "the shape of \(tensor.name)", expected: "[\(outputs)]",
                 got: "\(tensor.shape)")
         }
-        return try finite(tensor, source: source)
+        return try finite(tensor, in: memory, source: source).values
     }
 
-    private static func finite(_ tensor: Tensor, source: String) throws -> Buffer<Float> {
-        let values = try tensor.floats(source: source)
-        // Sums over all, without a way out, are vectors; few files need the search.
-        let exponent: UInt32 = 0x7F80_0000
-        let broken = values.elements.reduce(into: 0 as UInt32) { broken, value in
-            broken |= value.bitPattern & exponent == exponent ? 1 : 0
-        }
-        if broken != 0, let index = values.elements.firstIndex(where: { !$0.isFinite }) {
+    /// The tensor's elements, and the largest magnitude among them.
+    private static func finite(
+        _ tensor: StoredFactor, in memory: TileMemory, source: String
+    ) throws -> (values: Buffer<Float>, largest: Float) {
+        let values = memory.buffer(tensor.count, of: Float.self)
+        try tensor.floats(into: values.pointer, source: source)
+        let largest = values.largestMagnitude
+        if !largest.isFinite, let index = values.elements.firstIndex(where: { !$0.isFinite }) {
             throw LorikeetError(
                 .malformed, source, "\(tensor.name) holds a number that is not finite",
                 got: "\(values[index]) at element \(index)")
         }
-        return values
+        return (values, largest)
     }
 
     /// Checks the adapter against a base: every targeted module has its term, every term its module, and
@@ -171,15 +183,21 @@ private enum Factor: String {
 
     /// Reads `[base_model.model.]PATH.lora_A[.default].weight`; a magnitude's `.weight` may be missing.
     static func parse(_ name: String) -> (ModulePath, Factor)? {
-        var parts = name.split(separator: ".", omittingEmptySubsequences: false)
-        if parts.starts(with: ["base_model", "model"]) { parts.removeFirst(2) }
-        let isWeight = parts.last == "weight"
-        if isWeight { parts.removeLast() }
-        if parts.last == "default" { parts.removeLast() }
-        guard let factor = parts.popLast().flatMap({ Factor(rawValue: String($0)) }),
+        // As bytes, which are told apart faster than characters.
+        var rest = Substring(name).utf8
+        if rest.starts(with: "base_model.model.".utf8) { rest.removeFirst(17) }
+        func takeLast(_ suffix: String) -> Bool {
+            let isThere = rest.suffix(suffix.utf8.count).elementsEqual(suffix.utf8)
+            if isThere { rest.removeLast(suffix.utf8.count) }
+            return isThere
+        }
+        let isWeight = takeLast(".weight")
+        _ = takeLast(".default")
+        guard let dot = rest.lastIndex(of: UInt8(ascii: ".")),
+            let factor = Factor(rawValue: String(Substring(rest[rest.index(after: dot)...]))),
             isWeight || factor == .magnitude
         else { return nil }
-        let spelled = parts.joined(separator: ".")
+        let spelled = String(Substring(rest[..<dot]))
         // Spelled back: "layers.01" and "layers.+1" are no names.
         guard let path = ModulePath(spelled), path.description == spelled else { return nil }
         return (path, factor)

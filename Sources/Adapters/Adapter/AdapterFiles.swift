@@ -92,7 +92,11 @@ struct AdapterFiles {
     ///
     /// - Throws: `.unsupported` when a factor is not finite in `type`.
     func converted(to type: FactorType) throws -> AdapterFiles {
-        let values = try factors.tensors.map { try $0.floats(source: source) }
+        let values = try factors.factors.map { factor in
+            let values = Buffer<Float>(uninitialized: factor.count)
+            try factor.floats(into: values.pointer, source: source)
+            return values
+        }
         for (tensor, values) in zip(factors.tensors, values)
         where !values.elements.allSatisfy({ type.rounds($0).isFinite }) {
             throw LorikeetError(

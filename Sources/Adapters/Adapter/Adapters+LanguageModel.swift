@@ -33,14 +33,21 @@ extension Adapters {
 extension AdapterRegistry where Prepared == any LowRankDeltas {
     /// An empty registry whose adapters are used as they are.
     public convenience init(
-        _ base: AdapterBase, options: AdapterRegistryOptions = AdapterRegistryOptions()
+        _ base: AdapterBase, options: AdapterRegistryOptions = AdapterRegistryOptions(),
+        probe: AdapterProbe<Prepared>? = nil
     ) {
         // An adapter's own memory is counted anyway.
-        self.init(base, options: options, prepare: { $0 }, memory: { _ in 0 })
+        self.init(base, options: options, probe: probe, prepare: { $0 }, memory: { _ in 0 })
     }
 
     /// An empty registry over `model`, which accepts bundles that were trained over it.
-    public convenience init(_ model: LanguageModel) { self.init(AdapterBase(model)) }
+    public convenience init(_ model: LanguageModel) {
+        self.init(
+            AdapterBase(model),
+            probe: AdapterProbe(model.model, on: model.compute) { [compute = model.compute] in
+                PackedDeltas($0, for: model.model.configuration, on: compute)
+            })
+    }
 }
 
 extension LanguageModel {

@@ -23,16 +23,26 @@ struct FactorFile: @unchecked Sendable {
     ///   factor nor a plane has.
     init(bytes: UnsafeRawBufferPointer, owner: AnyObject, source: String) throws {
         let file = try SafetensorsFile(bytes: bytes, owner: owner, path: source)
-        for tensor in file.tensors where tensor.type.factorWidth == nil {
-            throw LorikeetError(
-                .unsupported, source, "the type of \(tensor.name)", expected: "F32, F16 or BF16",
-                got: tensor.type.rawValue)
+        for tensor in file.tensors {
+            _ = try Self.width(of: tensor.type, tensor.name, source: source)
         }
         self.bytes = bytes
         self.owner = owner
         headerSize = Int(UInt64(littleEndian: bytes.loadUnaligned(as: UInt64.self)))
         metadata = file.metadata
         tensors = file.tensors
+    }
+
+    /// Bytes of an element of the tensor `name`.
+    ///
+    /// - Throws: `.unsupported` for a type that neither a factor nor a plane has.
+    static func width(of type: TensorType, _ name: String, source: String) throws -> Int {
+        guard let width = type.factorWidth else {
+            throw LorikeetError(
+                .unsupported, source, "the type of \(name)", expected: "F32, F16 or BF16",
+                got: type.rawValue)
+        }
+        return width
     }
 
     /// Lays out a file and fills each tensor through `fill`, which gets its index and its bytes.

@@ -49,32 +49,3 @@ public enum FactorType: String, Sendable, CaseIterable {
         return UInt16((bits + 0x7FFF + (bits >> 16 & 1)) >> 16)
     }
 }
-
-extension Tensor {
-    /// The elements in fp32.
-    ///
-    /// - Throws: `.unsupported` for a type that is no float.
-    func floats(source: String) throws -> Buffer<Float> {
-        let values = Buffer<Float>(uninitialized: count)
-        switch type {
-        case .f32:
-            // Every machine that Swift runs on here is little-endian.
-            UnsafeMutableRawBufferPointer(values.elements).copyMemory(from: bytes)
-        case .f16:
-            for index in 0..<count {
-                let bits = bytes.loadUnaligned(fromByteOffset: 2 * index, as: UInt16.self)
-                values[index] = Float(Float16(bitPattern: UInt16(littleEndian: bits)))
-            }
-        case .bf16:
-            for index in 0..<count {
-                let bits = bytes.loadUnaligned(fromByteOffset: 2 * index, as: UInt16.self)
-                values[index] = Float(bitPattern: UInt32(UInt16(littleEndian: bits)) << 16)
-            }
-        default:
-            throw LorikeetError(
-                .unsupported, source, "the type of \(name)", expected: "F32, F16 or BF16",
-                got: type.rawValue)
-        }
-        return values
-    }
-}

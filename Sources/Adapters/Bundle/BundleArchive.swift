@@ -10,7 +10,7 @@ struct BundleArchive {
     let manifest: BundleManifest
     // Whether the factors' file is hashed.
     private let isComplete: Bool
-    private let bytes: [UInt8]
+    private let bytes: Buffer<UInt8>
     // A signature's left out, once it was found to be right.
     private let files: [(name: String, content: Range<Int>)]
 
@@ -23,7 +23,8 @@ struct BundleArchive {
         let bytes = try withExtendedLifetime(file) {
             try Zstandard.decompress(file.bytes, maximumBytes: maximumBytes, source: path)
         }
-        var files = try Tar.files(in: bytes, source: path)
+        let contents = UnsafeBufferPointer(bytes.elements)
+        var files = try Tar.files(in: contents, source: path)
         guard files.first?.name == AdapterBundle.manifestName else {
             throw LorikeetError(
                 .malformed, path, "the bundle's first file", expected: AdapterBundle.manifestName,
@@ -31,11 +32,9 @@ struct BundleArchive {
         }
         let place = path + "/" + AdapterBundle.manifestName
         let content = files.removeFirst().content
-        let json = try bytes.withUnsafeBytes {
-            try JSON(parsing: UnsafeRawBufferPointer(rebasing: $0[content]), source: place)
-        }
+        let json = try JSON(parsing: bytes.raw(content), source: place)
         var manifest = try BundleManifest(json: json, source: place)
-        manifest.signer = try Self.signer(of: content, in: bytes, files: &files, path: path)
+        manifest.signer = try Self.signer(of: content, in: contents, files: &files, path: path)
 
         let expected = Set([AdapterFiles.configurationName, Self.factorsName(manifest)])
         let got = Set(files.map(\.name))
@@ -48,11 +47,9 @@ struct BundleArchive {
                     : got.sorted().joined(separator: ", "))
         }
         for (name, content) in files {
-            try bytes.withUnsafeBytes {
-                try Self.check(
-                    UnsafeRawBufferPointer(rebasing: $0[content]), name, manifest.files, path,
-                    isHashed: isComplete || name == AdapterFiles.configurationName)
-            }
+            try Self.check(
+                bytes.raw(content), name, manifest.files, path,
+                isHashed: isComplete || name == AdapterFiles.configurationName)
         }
         self.isComplete = isComplete
         self.path = path
@@ -63,10 +60,10 @@ struct BundleArchive {
 
     /// Who signed the manifest, whose two files are taken out of `files`; nil when nobody did.
     private static func signer(
-        of manifest: Range<Int>, in bytes: [UInt8],
+        of manifest: Range<Int>, in bytes: UnsafeBufferPointer<UInt8>,
         files: inout [(name: String, content: Range<Int>)], path: String
     ) throws -> VerifyingKey? {
-        func take(_ name: String) -> ArraySlice<UInt8>? {
+        func take(_ name: String) -> Slice<UnsafeBufferPointer<UInt8>>? {
             guard let index = files.firstIndex(where: { $0.name == name }) else { return nil }
             return bytes[files.remove(at: index).content]
         }
@@ -92,32 +89,36 @@ struct BundleArchive {
     }
 
     /// The bytes of the file `name`; none if there is no such file.
-    func file(_ name: String) -> ArraySlice<UInt8> { bytes[range(name)] }
+    func file(_ name: String) -> [UInt8] { Array(bytes.elements[range(name)]) }
 
     /// Calls `body` with the names and bytes of the files, in order, without a signature's.
     func withFiles<Result>(
         _ body: ([(name: String, content: UnsafeRawBufferPointer)]) throws -> Result
     ) rethrows -> Result {
-        try bytes.withUnsafeBytes { bytes in
-            try body(
-                files.map { ($0.name, UnsafeRawBufferPointer(rebasing: bytes[$0.content])) })
+        try withExtendedLifetime(bytes) {
+            try body(files.map { ($0.name, bytes.raw($0.content)) })
         }
     }
 
-    /// The adapter, called `name` or else as the manifest calls it.
+    /// The adapter, called `name` or else as the manifest calls it; planes are joined where its numbers lie.
     ///
     /// - Throws: what `adapterFiles()` and `adapter(_:name:)` throw; `.malformed` rather than another error
     ///   when the file of factors was damaged.
     func adapter(name: String?) throws -> Adapter {
         do {
-            return try adapter(adapterFiles(), name: name)
+            let (stored, configuration) = try (storedFactors(), configuration())
+            guard manifest.encoding == .planes else {
+                return try adapter(configuration, stored.factors, name: name)
+            }
+            let (header, factors) = try BytePlanes.factors(of: stored, source: path)
+            _ = try Self.statement(
+                of: AdapterFiles.factorsName,
+                size: factors.reduce(8 + header.utf8.count) { $0 + $1.size }, manifest.unpacked,
+                path)
+            return try adapter(configuration, factors, name: name)
         } catch {
             let factors = Self.factorsName(manifest)
-            try bytes.withUnsafeBytes {
-                try Self.check(
-                    UnsafeRawBufferPointer(rebasing: $0[range(factors)]), factors, manifest.files,
-                    path)
-            }
+            try Self.check(bytes.raw(range(factors)), factors, manifest.files, path)
             throw error
         }
     }
@@ -126,17 +127,11 @@ struct BundleArchive {
     ///
     /// - Throws: `.malformed` when they are not what was packed.
     func adapterFiles() throws -> AdapterFiles {
-        let stored = Buffer<UInt8>(bytes[range(Self.factorsName(manifest))])
-        var factors = try FactorFile(
-            bytes: UnsafeRawBufferPointer(stored.elements), owner: stored, source: path)
+        var factors = try storedFactors()
         if manifest.encoding == .planes { factors = try BytePlanes.join(factors, source: path) }
-        let configuration = Array(bytes[range(AdapterFiles.configurationName)])
         try Self.check(
             factors.bytes, AdapterFiles.factorsName, manifest.unpacked, path, isHashed: isComplete)
-        try configuration.withUnsafeBytes {
-            try Self.check($0, AdapterFiles.configurationName, manifest.unpacked, path)
-        }
-        return AdapterFiles(configuration: configuration, factors: factors, source: path)
+        return AdapterFiles(configuration: try configuration(), factors: factors, source: path)
     }
 
     /// The adapter in `files`, called `name` or else as the manifest calls it.
@@ -144,8 +139,27 @@ struct BundleArchive {
     /// - Throws: `.malformed` when its digest is not the one that the manifest states, and what
     ///   `Adapters.load` throws for a bad adapter.
     func adapter(_ files: AdapterFiles, name: String?) throws -> Adapter {
+        try adapter(files.configuration, files.factors.factors, name: name)
+    }
+
+    /// The file of factors, or of their planes, where it lies.
+    private func storedFactors() throws -> FactorFile {
+        try FactorFile(
+            bytes: bytes.raw(range(Self.factorsName(manifest))), owner: bytes, source: path)
+    }
+
+    private func configuration() throws -> [UInt8] {
+        let content = bytes.raw(range(AdapterFiles.configurationName))
+        try Self.check(content, AdapterFiles.configurationName, manifest.unpacked, path)
+        return Array(content)
+    }
+
+    private func adapter(
+        _ configuration: [UInt8], _ factors: [StoredFactor], name: String?
+    ) throws -> Adapter {
         let adapter = try Adapter(
-            files: files, name: name ?? manifest.name, manifest: manifest, allowNoEffect: false)
+            configuration: configuration, factors: factors, source: path,
+            name: name ?? manifest.name, manifest: manifest, allowNoEffect: false)
         guard adapter.digest == manifest.digest else {
             throw LorikeetError(
                 .malformed, path, "the adapter's digest", expected: manifest.digest,
@@ -179,15 +193,7 @@ struct BundleArchive {
         _ bytes: UnsafeRawBufferPointer, _ name: String, _ files: [String: BundleManifest.File],
         _ path: String, isHashed: Bool = true
     ) throws {
-        guard let stated = files[name] else {
-            throw LorikeetError(
-                .malformed, path, "the manifest does not state the digest of \(name)")
-        }
-        guard bytes.count == stated.bytes else {
-            throw LorikeetError(
-                .malformed, path, "the size of \(name)", expected: "\(stated.bytes) bytes",
-                got: "\(bytes.count)")
-        }
+        let stated = try statement(of: name, size: bytes.count, files, path)
         guard isHashed else { return }
         let digest = Digest.sha256(bytes)
         guard digest == stated.sha256 else {
@@ -195,5 +201,28 @@ struct BundleArchive {
                 .malformed, path, "the digest of \(name)", expected: stated.sha256, got: digest,
                 advice: "The bundle was damaged or changed; get it again.")
         }
+    }
+
+    /// What the manifest states of a file that has this size.
+    private static func statement(
+        of name: String, size: Int, _ files: [String: BundleManifest.File], _ path: String
+    ) throws -> BundleManifest.File {
+        guard let stated = files[name] else {
+            throw LorikeetError(
+                .malformed, path, "the manifest does not state the digest of \(name)")
+        }
+        guard size == stated.bytes else {
+            throw LorikeetError(
+                .malformed, path, "the size of \(name)", expected: "\(stated.bytes) bytes",
+                got: "\(size)")
+        }
+        return stated
+    }
+}
+
+extension Buffer<UInt8> {
+    /// Some of the bytes; the pointer does not keep them.
+    fileprivate func raw(_ range: Range<Int>) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(elements)[range])
     }
 }

@@ -44,10 +44,32 @@ enum BytePlanes {
     ///
     /// - Throws: `.malformed` when planes are missing, left over or of another size.
     static func join(_ file: FactorFile, source: String) throws -> FactorFile {
+        let (header, factors) = try factors(of: file, source: source)
+        let dataSize = factors.reduce(0) { $0 + $1.size }
+        let buffer = Buffer<UInt8>(uninitialized: 8 + header.utf8.count + dataSize)
+        let raw = UnsafeMutableRawBufferPointer(buffer.elements)
+        raw.storeBytes(of: UInt64(header.utf8.count).littleEndian, as: UInt64.self)
+        UnsafeMutableRawBufferPointer(rebasing: raw[8...]).copyBytes(from: header.utf8)
+        var start = 8 + header.utf8.count
+        for factor in factors {
+            join(
+                factor.parts,
+                into: UnsafeMutableRawBufferPointer(rebasing: raw[start..<start + factor.size]))
+            start += factor.size
+        }
+        return try FactorFile(bytes: UnsafeRawBufferPointer(raw), owner: buffer, source: source)
+    }
+
+    /// The tensors whose planes `file` holds, in the order of the original file, and that one's header.
+    ///
+    /// - Throws: `.malformed` when planes are missing, left over or of another size.
+    static func factors(
+        of file: FactorFile, source: String
+    ) throws -> (header: String, factors: [StoredFactor]) {
         func failure(_ problem: String) -> LorikeetError {
             LorikeetError(.malformed, source, problem)
         }
-        guard let header = file.metadata[headerKey] else {
+        guard var text = file.metadata[headerKey] else {
             throw failure("byte planes without the original's header")
         }
         var planes: [String: UnsafeRawBufferPointer] = [:]
@@ -57,33 +79,39 @@ enum BytePlanes {
             planes[tensor.name] = tensor.bytes
             dataSize += tensor.bytes.count
         }
-        let headerSize = header.utf8.count
-        let buffer = Buffer<UInt8>(8 + headerSize + dataSize)
-        let raw = UnsafeMutableRawBufferPointer(buffer.elements)
-        raw.storeBytes(of: UInt64(headerSize).littleEndian, as: UInt64.self)
-        UnsafeMutableRawBufferPointer(rebasing: raw[8...]).copyBytes(from: header.utf8)
         // The header is checked against the data's size before a byte is placed by its word.
-        let original = try FactorFile(
-            bytes: UnsafeRawBufferPointer(raw), owner: buffer, source: source)
-        for tensor in original.tensors {
-            let target = UnsafeMutableRawBufferPointer(mutating: tensor.bytes)
-            guard let width = tensor.type.factorWidth else { continue }
-            let own = try (0..<width).map { plane in
+        let header = try text.withUTF8 {
+            try SafetensorsHeader(
+                parsing: UnsafeRawBufferPointer($0), dataSize: dataSize, path: source)
+        }
+        let factors = try header.tensors.map { tensor in
+            let width = try FactorFile.width(of: tensor.type, tensor.name, source: source)
+            let parts = try (0..<width).map { plane in
                 let name = "\(tensor.name).plane\(plane)"
-                guard let bytes = planes.removeValue(forKey: name), bytes.count == tensor.count
+                guard let bytes = planes.removeValue(forKey: name),
+                    bytes.count == tensor.shape.reduce(1, *)
                 else { throw failure("the plane \(name) is missing or of another size") }
                 return bytes
             }
-            switch width {
-            case 4: join(own[0], own[1], own[2], own[3], into: target)
-            case 2: join(own[0], own[1], into: target)
-            default: target.copyBytes(from: own[0])
-            }
+            return StoredFactor(
+                name: tensor.name, type: tensor.type, shape: tensor.shape, parts: parts,
+                owner: file.owner)
         }
         guard planes.isEmpty else {
             throw failure("the plane \(planes.keys.sorted()[0]) belongs to no tensor")
         }
-        return original
+        return (text, factors)
+    }
+
+    /// Puts numbers together from their planes, lowest byte first.
+    static func join(
+        _ planes: [UnsafeRawBufferPointer], into words: UnsafeMutableRawBufferPointer
+    ) {
+        switch planes.count {
+        case 4: join(planes[0], planes[1], planes[2], planes[3], into: words)
+        case 2: join(planes[0], planes[1], into: words)
+        default: words.copyBytes(from: planes[0])
+        }
     }
 
     private static func split<Word: FixedWidthInteger & BitwiseCopyable>(

@@ -33,7 +33,7 @@ package enum Tar {
         put("ustar\u{0}00", at: 257)
         put("0000000", at: 329)
         put("0000000", at: 337)
-        put(octal(checksum(header[...]), digits: 6) + "\u{0} ", at: 148)
+        put(octal(checksum(header), digits: 6) + "\u{0} ", at: 148)
         return header
     }
 
@@ -75,7 +75,7 @@ package enum Tar {
     /// - Throws: `.malformed` for anything but plain files with plain, distinct names and a proper end;
     ///   owner, mode and time are not looked at.
     package static func files(
-        in bytes: [UInt8], source: String
+        in bytes: UnsafeBufferPointer<UInt8>, source: String
     ) throws -> [(name: String, content: Range<Int>)] {
         var files: [(name: String, content: Range<Int>)] = []
         var position = 0
@@ -83,7 +83,7 @@ package enum Tar {
             guard bytes.count - position >= blockSize else {
                 throw LorikeetError(.malformed, source, "the tar archive ends without its end mark")
             }
-            let header = bytes[position..<position + blockSize]
+            let header = Array(bytes[position..<position + blockSize])
             if header.allSatisfy({ $0 == 0 }) { break }
             let entry = try entry(header, source: source)
             guard !files.contains(where: { $0.name == entry.name }) else {
@@ -107,14 +107,13 @@ package enum Tar {
     }
 
     private static func entry(
-        _ header: ArraySlice<UInt8>, source: String
+        _ header: [UInt8], source: String
     ) throws -> (name: String, size: Int) {
         func failure(_ problem: String, got: String? = nil) -> LorikeetError {
             LorikeetError(.malformed, source, "a tar header \(problem)", got: got)
         }
-        let base = header.startIndex
         func field(_ offset: Int, _ count: Int) -> ArraySlice<UInt8> {
-            header[base + offset..<base + offset + count]
+            header[offset..<offset + count]
         }
         guard number(field(148, 8)) == checksum(header) else {
             throw failure("has a wrong checksum")
@@ -125,15 +124,14 @@ package enum Tar {
         guard let name = String(validating: nameBytes, as: UTF8.self),
             !name.isEmpty, nameField[nameBytes.endIndex...].allSatisfy({ $0 == 0 })
         else { throw failure("has a damaged name") }
-        guard header[base + 156] == UInt8(ascii: "0") || header[base + 156] == 0,
-            header[base + 157] == 0
+        guard header[156] == UInt8(ascii: "0") || header[156] == 0, header[157] == 0
         else {
             throw failure(
                 "is of something other than a plain file",
                 got: "\(String(reflecting: name)) of type "
-                    + String(reflecting: String(UnicodeScalar(header[base + 156]))))
+                    + String(reflecting: String(UnicodeScalar(header[156]))))
         }
-        guard header[base + 345] == 0, !name.contains("/"), !name.contains("\\"), name != ".",
+        guard header[345] == 0, !name.contains("/"), !name.contains("\\"), name != ".",
             name != ".."
         else { throw failure("names a path", got: String(reflecting: name)) }
         guard let size = number(field(124, 12)) else {
@@ -162,8 +160,8 @@ package enum Tar {
     }
 
     /// The sum of the header's bytes with its own field taken as spaces.
-    private static func checksum(_ header: ArraySlice<UInt8>) -> Int {
-        let own = header.startIndex + 148..<header.startIndex + 156
+    private static func checksum(_ header: [UInt8]) -> Int {
+        let own = 148..<156
         return header.indices.reduce(0) { $0 + (own.contains($1) ? 0x20 : Int(header[$1])) }
     }
 }

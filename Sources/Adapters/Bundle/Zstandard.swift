@@ -1,5 +1,6 @@
 import CZstd
 import Foundation
+package import LorikeetQuant
 import LorikeetRuntime
 
 /// One zstd frame around a whole file (RFC 8878).
@@ -42,53 +43,56 @@ package enum Zstandard {
 
     /// Decompresses a file that is exactly one frame, of at most `maximumBytes` whatever it says.
     ///
+    /// A frame that tells its size is decompressed into its final memory at once.
+    ///
     /// - Throws: `.malformed` for anything but one whole frame, `.unsupported` for one past the limits;
     ///   no more is ever allocated than `maximumBytes`, nor than 32 times the file's size or 64 MiB.
     package static func decompress(
         _ bytes: UnsafeRawBufferPointer, maximumBytes: Int, source: String
-    ) throws -> [UInt8] {
+    ) throws -> Buffer<UInt8> {
         let (grown, overflow) = bytes.count.multipliedReportingOverflow(by: maximumRatio)
         let limit = min(maximumBytes, overflow ? .max : max(grown, smallContent))
-        var content: [UInt8] = []
+        var content: Buffer<UInt8>
         // The two largest values say "unknown" (as `zstd` writes from a pipe) and "no zstd frame".
         switch ZSTD_getFrameContentSize(bytes.baseAddress, bytes.count) {
-        case .max: break
+        case .max: content = Buffer(uninitialized: min(ZSTD_DStreamOutSize(), limit))
         case .max - 1:
             throw LorikeetError(.malformed, source, "not a zstd frame, or a truncated one")
         case let claimed:
             guard claimed <= limit else { throw tooLarge(source, "\(claimed) bytes", limit) }
-            content.reserveCapacity(Int(claimed))
+            content = Buffer(uninitialized: Int(claimed))
         }
         guard let context = ZSTD_createDCtx() else { throw outOfMemory() }
         defer { ZSTD_freeDCtx(context) }
         // 8 MiB, the window of level 19; a lying header could ask for 128.
         try check(ZSTD_DCtx_setParameter(context, ZSTD_d_windowLogMax, 23))
-        let chunk = UnsafeMutableRawBufferPointer.allocate(
-            byteCount: ZSTD_DStreamOutSize(), alignment: 64)
-        defer { chunk.deallocate() }
         var input = ZSTD_inBuffer(src: bytes.baseAddress, size: bytes.count, pos: 0)
+        var output = ZSTD_outBuffer(dst: content.pointer, size: content.count, pos: 0)
         while true {
-            var output = ZSTD_outBuffer(dst: chunk.baseAddress, size: chunk.count, pos: 0)
+            let before = (input.pos, output.pos)
             let code = ZSTD_decompressStream(context, &output, &input)
             guard ZSTD_isError(code) == 0 else {
                 throw LorikeetError(
                     .malformed, source,
                     "the zstd frame is damaged: \(String(cString: ZSTD_getErrorName(code)))")
             }
-            guard output.pos <= limit - content.count else {
-                throw tooLarge(source, "more", limit)
-            }
-            content += UnsafeRawBufferPointer(rebasing: chunk[..<output.pos])
             if code == 0 { break }
-            guard input.pos < input.size || output.pos == output.size else {
+            guard before == (input.pos, output.pos) else { continue }
+            guard output.pos == output.size else {
                 throw LorikeetError(.malformed, source, "the zstd frame is truncated")
             }
+            guard output.size < limit else { throw tooLarge(source, "more", limit) }
+            let larger = Buffer<UInt8>(uninitialized: min(limit, max(4096, 2 * output.size)))
+            larger.pointer.update(from: content.pointer, count: output.pos)
+            content = larger
+            (output.dst, output.size) = (UnsafeMutableRawPointer(content.pointer), content.count)
         }
         guard input.pos == input.size else {
             throw LorikeetError(
                 .malformed, source, "\(input.size - input.pos) bytes follow the zstd frame")
         }
-        return content
+        return output.pos == content.count
+            ? content : Buffer(content.pointer, count: output.pos, in: content)
     }
 
     @discardableResult

@@ -3,12 +3,11 @@ import Synchronization
 
 /// The base that adapters are loaded over: what they are checked against.
 ///
-/// What all loads have in common, the base's digest and its answer to the probe, is computed once.
+/// Its digest is computed once.
 public final class AdapterBase: Sendable {
     /// The dimensions that an adapter must fit.
     public let configuration: ModelConfiguration
     private let norms: RowNorms?
-    private let probe: AdapterProbe?
     private let digest: (@Sendable () throws -> String)?
     private let knownDigest = Mutex<String?>(nil)
 
@@ -17,52 +16,45 @@ public final class AdapterBase: Sendable {
     /// - Parameters:
     ///   - configuration: the base's configuration.
     ///   - norms: the norms of its weights, for DoRA adapters; nil refuses these.
-    ///   - probe: what shows that an adapter changes something; nil takes it on trust.
     ///   - digest: the base's digest, asked for once, by the first bundle that states its own; nil accepts
     ///     a bundle of any base that fits.
     public init(
-        _ configuration: ModelConfiguration, norms: RowNorms? = nil, probe: AdapterProbe? = nil,
+        _ configuration: ModelConfiguration, norms: RowNorms? = nil,
         digest: (@Sendable () throws -> String)? = nil
     ) {
         self.configuration = configuration
         self.norms = norms
-        self.probe = probe
         self.digest = digest
     }
 
     /// `model` as a base, with every check.
     public convenience init(_ model: LanguageModel) {
         self.init(
-            model.model.configuration, norms: RowNorms(model.model, on: model.compute),
-            probe: AdapterProbe(model.model, on: model.compute)
+            model.model.configuration, norms: RowNorms(model.model, on: model.compute)
         ) { try model.baseDigest() }
     }
 
-    /// Computes what loads have in common, so that the first is as fast as the others; reads the whole base.
+    /// Computes the digest, so that the first load is as fast as the others; reads the whole base.
     ///
     /// - Throws: what reading the checkpoint throws.
     public func prepare() throws {
         if digest != nil { _ = try baseDigest() }
-        try probe?.prepare()
     }
 
     /// How many linear layers an adapter could have terms at.
     var moduleCount: Int { configuration.layerCount * LinearModule.allCases.count }
 
-    /// Reads the adapter at `path` and checks all that can be checked.
+    /// Reads the adapter at `path` and checks all that can be checked without running it.
     ///
-    /// - isProbed: false for a content that was probed before.
-    /// - Throws: what `Adapters.load` and `AdapterProbe.check` throw.
+    /// - Throws: what `Adapters.load` throws.
     func load(
         _ path: String, name: String, allowOtherBase: Bool, trustedKeys: TrustedKeys?,
-        maximumBytes: Int, isProbed: Bool
+        maximumBytes: Int
     ) throws -> Adapter {
-        let adapter = try Adapters.load(
+        try Adapters.load(
             path, for: configuration, norms: norms,
             baseDigest: digest == nil ? nil : { try self.baseDigest() }, name: name,
             allowOtherBase: allowOtherBase, trustedKeys: trustedKeys, maximumBytes: maximumBytes)
-        if isProbed { try probe?.check(adapter, source: path) }
-        return adapter
     }
 
     private func baseDigest() throws -> String {

@@ -2,64 +2,68 @@ public import LorikeetQuant
 public import LorikeetRuntime
 import Synchronization
 
-/// Runs a fixed short prompt with an adapter and without: an adapter that leaves every logit as it was, or
-/// makes one NaN, is not served.
+/// Runs a fixed short prompt with an adapter and without: an adapter that changes nothing of what the logits
+/// are made of, or makes some of it NaN, is not served.
 ///
 /// Checks of names and shapes cannot tell whether an adapter does anything; this does, through the same
-/// arithmetic as an answer.
-public final class AdapterProbe: Sendable {
-    private let logits: @Sendable ((any LowRankDeltas)?) throws -> [Float]
+/// arithmetic as an answer. It looks at what the output projection gets: that has more outputs than inputs, so
+/// that logits are the same where its inputs are, and only there.
+public final class AdapterProbe<Terms: Sendable>: Sendable {
+    private let states: @Sendable (Terms?) throws -> [Float]
     private let base = Mutex<[Float]?>(nil)
 
     /// A probe of adapters over `model`, in the arithmetic of `compute`.
-    public convenience init(_ model: LlamaModel, on compute: Compute) {
+    ///
+    /// - packed: an adapter's terms as inputs take them.
+    public convenience init(
+        _ model: LlamaModel, on compute: Compute,
+        packed: @escaping @Sendable (Terms) -> PackedDeltas
+    ) {
         // Attention over one token is the same whatever queries and keys are: it takes two.
         let prompt = (1...2).map { Int32(7919 * $0 % model.configuration.vocabularySize) }
         // Alone: among the threads that answer, each of its many small regions would wait for one of theirs.
         let compute = compute.alone()
-        self.init { adapter in
+        self.init { terms in
             let pass = InferencePass(model: model, compute: compute, chunk: prompt.count)
             let cache = pass.makeCache(capacity: prompt.count)
-            return try withExtendedLifetime(pass) {
-                Array(try pass.forward(prompt, cache: cache, adapter: pass.pack(adapter)))
-            }
+            return try pass.meanHiddenState(
+                of: prompt, cache: cache, adapter: terms.map(packed))
         }
     }
 
-    /// A probe whose last token's logits `logits` computes, with an adapter or without: the same bits for
-    /// the same adapter.
-    public init(logits: @escaping @Sendable ((any LowRankDeltas)?) throws -> [Float]) {
-        self.logits = logits
+    /// A probe of what `states` computes, with an adapter or without: the same bits for the same adapter.
+    public init(states: @escaping @Sendable (Terms?) throws -> [Float]) {
+        self.states = states
     }
 
-    /// Computes the base's logits, so that the first check need not.
-    public func prepare() throws { _ = try baseLogits() }
+    /// Computes the base's states, so that the first check need not.
+    public func prepare() throws { _ = try baseStates() }
 
-    /// Checks that `adapter` changes the logits and leaves them finite.
+    /// Checks that an adapter changes the states and leaves them finite.
     ///
     /// - Throws: `.malformed` otherwise.
-    public func check(_ adapter: any LowRankDeltas, source: String) throws {
-        let (base, got) = (try baseLogits(), try logits(adapter))
-        if let token = got.firstIndex(where: { !$0.isFinite }) {
+    public func check(_ terms: Terms, source: String) throws {
+        let (base, got) = (try baseStates(), try states(terms))
+        if let index = got.firstIndex(where: { !$0.isFinite }) {
             throw LorikeetError(
                 .malformed, source, "with the adapter, logits of the probe are not finite",
-                got: "\(got[token]) for token \(token)",
+                got: "\(got[index]) in the hidden state that they are made of",
                 advice: "Its factors are too large for the base, or the training diverged.")
         }
         guard got != base else {
             throw LorikeetError(
                 .malformed, source, "the adapter changes no logit of the probe",
-                expected: "at least one of \(base.count) to differ from the base's", got: "none",
+                expected: "a hidden state other than the base's", got: "the same",
                 advice: "It is untrained, or its numbers are too small for the base's.")
         }
     }
 
-    private func baseLogits() throws -> [Float] {
+    private func baseStates() throws -> [Float] {
         // Who comes meanwhile would have to compute the same.
         try base.withLock { known in
-            let logits = try known ?? logits(nil)
-            known = logits
-            return logits
+            let states = try known ?? states(nil)
+            known = states
+            return states
         }
     }
 }

@@ -62,15 +62,14 @@ extension AdapterRegistry {
         do {
             let adapter = try base.load(
                 path, name: name, allowOtherBase: version.allowsOtherBase,
-                trustedKeys: options.trustedKeys, maximumBytes: options.maximumBundleBytes,
-                // The same content over the same base was probed before.
-                isProbed: false)
+                trustedKeys: options.trustedKeys, maximumBytes: options.maximumBundleBytes)
             guard adapter.digest == version.digest else {
                 throw LorikeetError(
                     .mismatch, path, "the file was changed since the adapter was loaded",
                     expected: version.digest, got: adapter.digest,
                     advice: "Load it again to serve what it holds now.")
             }
+            // Not probed: the same content over the same base was.
             let served = try serve(adapter)
             let kept = state.withLock { state in
                 state.pending[version.digest] = nil

@@ -23,6 +23,7 @@ public final class AdapterRegistry<Prepared: Sendable>: Sendable {
     /// The base.
     public let base: AdapterBase
     let options: AdapterRegistryOptions
+    private let probe: AdapterProbe<Prepared>?
     private let prepare: @Sendable (any LowRankDeltas) throws -> Prepared
     private let memory: @Sendable (Prepared) -> Int
     let state: Mutex<RegistryState<Prepared>>
@@ -38,15 +39,18 @@ public final class AdapterRegistry<Prepared: Sendable>: Sendable {
     /// - Parameters:
     ///   - base: what adapters are loaded over.
     ///   - options: limits and rules.
+    ///   - probe: what shows that an adapter changes something; nil takes it on trust.
     ///   - prepare: makes of an adapter or a blend what serving wants, once, before any request gets it.
     ///   - memory: bytes that this takes beside the adapter itself.
     public init(
         _ base: AdapterBase, options: AdapterRegistryOptions = AdapterRegistryOptions(),
+        probe: AdapterProbe<Prepared>? = nil,
         prepare: @escaping @Sendable (any LowRankDeltas) throws -> Prepared,
         memory: @escaping @Sendable (Prepared) -> Int
     ) {
         self.base = base
         self.options = options
+        self.probe = probe
         self.prepare = prepare
         self.memory = memory
         state = Mutex(RegistryState(options: options))
@@ -54,6 +58,14 @@ public final class AdapterRegistry<Prepared: Sendable>: Sendable {
         for queue in [queue, blends] { queue.maxConcurrentOperationCount = count }
         packings.maxConcurrentOperationCount = 1
         packings.qualityOfService = .utility
+    }
+
+    /// Computes what loads have in common, so that the first is as fast as the others; reads the whole base.
+    ///
+    /// - Throws: what reading the checkpoint throws.
+    public func warmUp() throws {
+        try base.prepare()
+        try probe?.prepare()
     }
 
     /// Loads the PEFT folder or bundle at `path` as `name`.
@@ -104,8 +116,9 @@ public final class AdapterRegistry<Prepared: Sendable>: Sendable {
         do {
             let adapter = try base.load(
                 path, name: name, allowOtherBase: allowOtherBase, trustedKeys: options.trustedKeys,
-                maximumBytes: options.maximumBundleBytes, isProbed: true)
+                maximumBytes: options.maximumBundleBytes)
             let served = try serve(adapter)
+            try probe?.check(served.prepared, source: path)
             let version = AdapterVersion(
                 adapter, memory: served.memory, over: base, path: path,
                 allowsOtherBase: allowOtherBase)

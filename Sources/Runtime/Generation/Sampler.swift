@@ -63,16 +63,7 @@ public struct Sampler {
         _ logits: UnsafeBufferPointer<Float>, allowed: TokenMask? = nil
     ) -> Choice {
         precondition(logits.count == p.count, "\(logits.count) logits instead of \(p.count)")
-        var choice = Choice(token: 0, logProbability: 0, top: [])
-        var logSum: Float = 0
-        if let count = parameters.topLogProbabilities {
-            p.pointer.update(from: logits.baseAddress!, count: p.count)
-            logSum = compute.kernels.softmax(p.pointer, p.count, 1)
-            choice.top = likeliest(count).map {
-                TokenLogProbability(
-                    token: $0.token, logProbability: logits[Int($0.token)] - logSum)
-            }
-        }
+        let (top, logSum) = report(logits)
         p.pointer.update(from: logits.baseAddress!, count: p.count)
         // −∞ stays what it is whatever is added to it or multiplied.
         allowed?.clear(p.elements, to: -.infinity)
@@ -80,12 +71,31 @@ public struct Sampler {
             p[Int(token)] += bias
         }
         penalize()
-        choice.token = parameters.temperature == 0 ? p.elements.likeliestToken : draw(allowed)
-        if parameters.topLogProbabilities != nil {
-            choice.logProbability = logits[Int(choice.token)] - logSum
+        let token = parameters.temperature == 0 ? p.elements.likeliestToken : draw(allowed)
+        answerCounts[token, default: 0] += 1
+        return Choice(
+            token: token, logProbability: logSum.map { logits[Int(token)] - $0 } ?? 0, top: top)
+    }
+
+    /// What is reported of `token`, which was there already, where the model would have chosen from `logits`.
+    public func choice(of token: Int32, _ logits: UnsafeBufferPointer<Float>) -> Choice {
+        precondition(logits.count == p.count, "\(logits.count) logits instead of \(p.count)")
+        let (top, logSum) = report(logits)
+        return Choice(
+            token: token, logProbability: logSum.map { logits[Int(token)] - $0 } ?? 0, top: top)
+    }
+
+    /// The likeliest tokens and log Σ exp of the logits, where they are asked for.
+    private func report(
+        _ logits: UnsafeBufferPointer<Float>
+    ) -> (top: [TokenLogProbability], logSum: Float?) {
+        guard let count = parameters.topLogProbabilities else { return ([], nil) }
+        p.pointer.update(from: logits.baseAddress!, count: p.count)
+        let logSum = compute.kernels.softmax(p.pointer, p.count, 1)
+        let top = likeliest(count).map {
+            TokenLogProbability(token: $0.token, logProbability: logits[Int($0.token)] - logSum)
         }
-        answerCounts[choice.token, default: 0] += 1
-        return choice
+        return (top, logSum)
     }
 
     private func penalize() {

@@ -24,6 +24,8 @@ public final class InferencePass {
     // Longer prompts go through in pieces: scratch stays small, and 512 rows already make a product
     // that is bound by arithmetic.
     private let chunk: Int
+    // Rows of logits at a time: as many as share the reading of the output projection well.
+    private static let logitRows = 16
     private let scratch: ForwardScratch
     private let activations: BlockActivations
     private var rotary: RotaryEmbedding
@@ -69,6 +71,8 @@ public final class InferencePass {
         public var cache: KVCache
         /// Whose low-rank terms they get; nil for the base alone.
         public var adapter: PackedDeltas?
+        /// Whether the logits after each of its tokens are wanted, beside the last one's.
+        public var wantsEveryLogit = false
 
         /// `tokens` behind what is in `cache`.
         public init(_ tokens: [Int32], after cache: KVCache, adapter: PackedDeltas? = nil) {
@@ -123,13 +127,23 @@ public final class InferencePass {
     /// fp32, on how its tokens were divided among calls.
     ///
     /// - inputs: one or more, each with a cache of its own.
+    /// - every: gets the logits [vocabulary] after each token of the inputs that want them, in order; valid
+    ///   during the call.
     /// - Returns: [inputs, vocabulary], valid until the next call.
     /// - Throws: `LorikeetError` for an input without tokens, a token outside the vocabulary or a
     ///   sequence past its cache's capacity; the caches are then as they were.
-    public func forward(_ inputs: [Input]) throws -> UnsafeBufferPointer<Float> {
+    public func forward(
+        _ inputs: [Input],
+        every: (_ input: Int, _ token: Int, _ logits: UnsafeBufferPointer<Float>) -> Void = {
+            _, _, _ in
+        }
+    ) throws -> UnsafeBufferPointer<Float> {
         let (C, V) = (model.configuration.hiddenSize, model.configuration.vocabularySize)
         if last.count < inputs.count * C { last = Buffer(inputs.count * C) }
         try hiddenStates(inputs) { pieces, _ in
+            for piece in pieces where inputs[piece.input].wantsEveryLogit {
+                forEachLogits(of: piece) { every(piece.input, $0, $1) }
+            }
             for piece in pieces where piece.tokens.upperBound == inputs[piece.input].tokens.count {
                 let row = piece.start + piece.tokens.count - 1
                 (last.pointer + piece.input * C).update(from: x.pointer + row * C, count: C)
@@ -301,6 +315,24 @@ public final class InferencePass {
             }
         }
         return groups
+    }
+
+    // The logits after each of the piece's tokens, a few at a time: all would be a large matrix.
+    private func forEachLogits(
+        of piece: Piece, _ body: (_ token: Int, _ logits: UnsafeBufferPointer<Float>) -> Void
+    ) {
+        let (C, V) = (model.configuration.hiddenSize, model.configuration.vocabularySize)
+        for first in stride(from: 0, to: piece.tokens.count, by: Self.logitRows) {
+            let count = min(Self.logitRows, piece.tokens.count - first)
+            reserveOutput(count)
+            normalize(x.pointer + (piece.start + first) * C, count: count)
+            project(count: count, into: output.pointer)
+            for row in 0..<count {
+                body(
+                    piece.tokens.lowerBound + first + row,
+                    UnsafeBufferPointer(start: output.pointer + row * V, count: V))
+            }
+        }
     }
 
     private func reserveOutput(_ rows: Int) {

@@ -88,6 +88,11 @@ extension API {
                     try await writer.write(ByteBuffer(string: ": ping\n\n"))
                     continue
                 }
+                if case .prompt(let first, let rest) = event,
+                    let choice = format.prompt(index, first: first, rest: rest)
+                {
+                    try await writer.write(ByteBuffer(event: piece([choice])))
+                }
                 let (text, choice) = answers[index].add(event)
                 let choices = format.logProbabilities == nil ? [] : [choice].compactMap(\.self)
                 if !text.isEmpty || !choices.isEmpty {
@@ -142,7 +147,7 @@ extension API {
                         "completion_tokens": .stringConvertible(result.completionTokens),
                         "seconds": .string(String(format: "%.3f", time.seconds)),
                     ])
-            case .started, .failed: break
+            case .started, .prompt, .failed: break
             }
         }
     }

@@ -4,6 +4,8 @@ import LorikeetRuntime
 struct Answer {
     /// The text so far.
     private(set) var text = ""
+    /// The prompt's tokens, where they were asked for.
+    private(set) var prompt: (first: Int32, rest: [Sampler.Choice])?
     /// The tokens so far, without end tokens.
     private(set) var choices: [Sampler.Choice] = []
     /// How it ended; nil until then.
@@ -18,6 +20,9 @@ struct Answer {
     mutating func add(_ event: EngineEvent) -> (text: String, choice: Sampler.Choice?) {
         switch event {
         case .started, .failed: return ("", nil)
+        case .prompt(let first, let rest):
+            prompt = (first, rest)
+            return ("", nil)
         case .token(let choice, let piece):
             text += piece
             guard !endTokens.contains(choice.token) else { return (piece, nil) }

@@ -13,10 +13,16 @@ protocol CompletionFormat: Sendable {
     func choice(_ index: Int, _ answer: Answer) -> JSON
     /// What comes before an answer's text; nil for nothing.
     func start(_ index: Int) -> JSON?
+    /// What comes before an answer's text once the model has read its prompt; nil for nothing.
+    func prompt(_ index: Int, first: Int32, rest: [Sampler.Choice]) -> JSON?
     /// Pieces of an answer, with the tokens that they came with.
     mutating func pieces(_ index: Int, text: String, _ choices: [Sampler.Choice]) -> [JSON]
     /// What comes after an answer's text; the last of it tells why it ended.
     mutating func ends(_ index: Int, reason: String) -> [JSON]
+}
+
+extension CompletionFormat {
+    func prompt(_ index: Int, first: Int32, rest: [Sampler.Choice]) -> JSON? { Optional.none }
 }
 
 /// OpenAI's completions: plain text.
@@ -39,19 +45,28 @@ struct TextFormat: CompletionFormat {
     var pieceKind: String { "text_completion" }
 
     func choice(_ index: Int, _ answer: Answer) -> JSON {
-        choice(
-            index, prefixes[index] + answer.text,
-            logProbabilities?.completion(answer.choices, from: prefixes[index].count) ?? .null,
+        var logs = logProbabilities?.completion(answer.choices, from: prefixes[index].count)
+        if let prompt = answer.prompt {
+            logs = logs?.preceded(by: prompt.first, prompt.rest)
+        }
+        return choice(
+            index, prefixes[index] + answer.text, logs?.json ?? .null,
             reason: .string(answer.result?.reason ?? "stop"))
     }
 
     func start(_ index: Int) -> JSON? {
-        // Not `nil`, which can also be JSON's null.
-        prefixes[index].isEmpty ? Optional.none : choice(index, prefixes[index])
+        // With log probabilities it comes once these are known. Not `nil`, which can also be JSON's null.
+        prefixes[index].isEmpty || logProbabilities != nil
+            ? Optional.none : choice(index, prefixes[index])
+    }
+
+    func prompt(_ index: Int, first: Int32, rest: [Sampler.Choice]) -> JSON? {
+        let logs = logProbabilities?.completion([], from: 0).preceded(by: first, rest)
+        return choice(index, prefixes[index], logs?.json ?? .null)
     }
 
     mutating func pieces(_ index: Int, text: String, _ choices: [Sampler.Choice]) -> [JSON] {
-        let logs = logProbabilities?.completion(choices, from: lengths[index]) ?? .null
+        let logs = logProbabilities?.completion(choices, from: lengths[index]).json ?? .null
         lengths[index] += text.count
         return [choice(index, text, logs)]
     }

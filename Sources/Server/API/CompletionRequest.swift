@@ -33,10 +33,7 @@ struct CompletionRequest {
         let top = try fields.int("logprobs", in: 0...20)
         reportsLogProbabilities = top != nil
         parameters.sampling.topLogProbabilities = top
-        guard !(echoes && reportsLogProbabilities) else {
-            throw APIError.unsupported(
-                "logprobs", "logprobs of an echoed prompt are not supported.")
-        }
+        parameters.reportsPrompt = echoes && reportsLogProbabilities
         if let suffix = try fields.string("suffix"), !suffix.isEmpty {
             throw APIError.unsupported("suffix", "suffix is not supported.")
         }

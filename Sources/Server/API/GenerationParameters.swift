@@ -12,6 +12,8 @@ struct GenerationParameters {
     var ignoresEndTokens: Bool
     /// What the answer is bound to; nil for nothing.
     var constraint: ConstraintAutomaton?
+    /// Whether the prompt's tokens come with their log probabilities.
+    var reportsPrompt = false
     /// How many answers.
     var count: Int
     /// Whether the answer comes in pieces.
@@ -72,6 +74,7 @@ struct GenerationParameters {
             request.maximumTokens = maximumTokens
             request.sampling = sampling
             request.sampling.seed &+= UInt64(index)
+            request.reportsPrompt = reportsPrompt
             request.stopStrings = stop
             request.ignoresEndTokens = ignoresEndTokens
             request.constraint = constraint

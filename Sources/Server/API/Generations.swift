@@ -94,7 +94,7 @@ struct Generations: Sendable {
             case .failed(let error): throw APIError(error)
             case .finished(let result) where result.finishReason == .cancelled: throw stopped
             case .finished: return tell(event)
-            case .started, .token: tell(event)
+            case .started, .prompt, .token: tell(event)
             }
         }
         try Task.checkCancellation()

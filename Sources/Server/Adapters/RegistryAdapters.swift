@@ -20,7 +20,10 @@ public final class RegistryAdapters: ServedAdapters {
     public static func registry(
         _ model: LanguageModel, options: AdapterRegistryOptions = AdapterRegistryOptions()
     ) -> Registry {
-        AdapterRegistry(AdapterBase(model), options: options) {
+        AdapterRegistry(
+            AdapterBase(model), options: options,
+            probe: AdapterProbe(model.model, on: model.compute) { $0 }
+        ) {
             PackedDeltas($0, for: model.model.configuration, on: model.compute)
         } memory: {
             $0.memory

@@ -32,6 +32,7 @@ public final class Engine: Sendable {
             options.contextLength ?? .max, model.model.configuration.maximumPositions,
             (pool.limit ?? .max / KVPool.positions) * KVPool.positions)
         let thread = Thread { [inbox, contextLength] in
+            model.compute.pool.adoptNiceness()
             let loop = EngineLoop(
                 model, options: options, contextLength: contextLength, pool: pool, inbox: inbox)
             while loop.step() {}

@@ -1,9 +1,12 @@
 public import LorikeetRuntime
 
-/// What an engine tells of a request, in this order: started, tokens, then finished or failed.
+/// What an engine tells of a request, in this order: started, the prompt, tokens, then finished or failed.
 public enum EngineEvent: Sendable {
     /// The prompt begins to run; so many of its tokens were cached already.
     case started(cachedTokens: Int)
+    /// What the model makes of the prompt, where that was asked for: its first token, and the others with what
+    /// is reported of them.
+    case prompt(first: Int32, rest: [Sampler.Choice])
     /// A token was chosen.
     ///
     /// The text is what became certain with it: none while it may be part of a character or of a stop string,

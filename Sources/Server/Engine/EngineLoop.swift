@@ -88,8 +88,11 @@ final class EngineLoop {
         while running.count < options.runningLimit, let sequence = waiting.next {
             let tokens = sequence.tokens
             // The last token runs again in any case: its logits are not kept.
-            let prefix = prefixes.pages(
-                of: tokens, adapter: sequence.adapterKey, atMost: tokens.count - 1)
+            let prefix =
+                sequence.needsPromptLogits
+                ? []
+                : prefixes.pages(
+                    of: tokens, adapter: sequence.adapterKey, atMost: tokens.count - 1)
             let needed = sequence.cache.pagesNeeded(for: tokens.count) - prefix.count
             // A page more than it needs for each that runs, so that they are not set back at once.
             guard makeRoom(needed + running.count) else { return }
@@ -141,7 +144,10 @@ final class EngineLoop {
         guard !batch.isEmpty else { return }
         statistics.steps += 1
         do {
-            let logits = try pass.forward(batch.map(\.input))
+            let starts = batch.map(\.sequence.cache.count)
+            let logits = try pass.forward(batch.map(\.input)) { input, token, logits in
+                batch[input].sequence.read(logits, after: starts[input] + token)
+            }
             advance(batch.map(\.sequence), counts: batch.map(\.input.tokens.count), logits)
         } catch let error as LorikeetError {
             for (sequence, _) in batch { sequence.fail(error) }
@@ -158,7 +164,8 @@ final class EngineLoop {
             guard let pages = sequence.newlyFullPages() else { continue }
             prefixes.keep(pages, of: sequence.tokens, adapter: sequence.adapterKey)
         }
-        let ready = batch.indices.filter { batch[$0].pendingCount == 0 }
+        for sequence in batch { sequence.finishIfComplete() }
+        let ready = batch.indices.filter { batch[$0].pendingCount == 0 && !batch[$0].isFinished }
         let V = model.model.configuration.vocabularySize
         var choices = [Sampler.Choice?](repeating: nil, count: ready.count)
         choices.withUnsafeMutableBufferPointer { choices in

@@ -8,6 +8,8 @@ public struct EngineRequest: Sendable {
     public var maximumTokens: Int?
     /// How tokens are chosen.
     public var sampling = SamplingParameters()
+    /// Whether the prompt's tokens are reported as chosen ones are.
+    public var reportsPrompt = false
     /// Texts that end the answer and are not part of it.
     public var stopStrings: [String] = []
     /// What the answer must be; nil for anything.

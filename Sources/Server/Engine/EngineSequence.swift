@@ -25,6 +25,8 @@ final class EngineSequence {
     private var constraint: (mask: TokenMask, rule: any TokenConstraint)?
     private var decoder: StreamingDecoder
     private var stops: StopStrings
+    // What is reported of the prompt's tokens after the first.
+    private var promptChoices: [Sampler.Choice] = []
     private var firstToken: ContinuousClock.Instant?
     private var cachedTokens = 0
     // Full pages that the prefix cache knows of.
@@ -55,6 +57,13 @@ final class EngineSequence {
     /// How many tokens must run before the next one can be chosen.
     var pendingCount: Int { tokens.count - cache.count }
 
+    /// Whether tokens of the prompt are yet to be reported: their logits come from running them, not from a
+    /// cache.
+    var needsPromptLogits: Bool {
+        let request = submission.request
+        return request.reportsPrompt && promptChoices.count < request.prompt.count - 1
+    }
+
     private var answerCount: Int { tokens.count - submission.request.prompt.count }
 
     // MARK: Running
@@ -68,7 +77,8 @@ final class EngineSequence {
         start = ContinuousClock().now
         cachedTokens = cache.count
         submission.send(.started(cachedTokens: cachedTokens))
-        if room < 1 { finish(.length) }
+        if submission.request.reportsPrompt, !needsPromptLogits { reportPrompt() }
+        if room < 1, !needsPromptLogits { finish(.length) }
         let vocabulary = model.model.configuration.vocabularySize
         sampler = Sampler(
             submission.request.sampling, prompt: submission.request.prompt,
@@ -83,9 +93,30 @@ final class EngineSequence {
 
     /// The next tokens to run, so many at most.
     func input(atMost limit: Int) -> InferencePass.Input {
-        InferencePass.Input(
+        var input = InferencePass.Input(
             Array(tokens[cache.count...].prefix(limit)), after: cache,
             adapter: submission.request.adapter?.deltas)
+        input.wantsEveryLogit = needsPromptLogits
+        return input
+    }
+
+    /// Notes what is reported of the token behind `position`, if it is of the prompt and was not noted before
+    /// the sequence was set back.
+    func read(_ logits: UnsafeBufferPointer<Float>, after position: Int) {
+        guard needsPromptLogits, position == promptChoices.count, let sampler else { return }
+        promptChoices.append(
+            sampler.choice(of: submission.request.prompt[position + 1], logits))
+        guard !needsPromptLogits else { return }
+        reportPrompt()
+    }
+
+    private func reportPrompt() {
+        submission.send(.prompt(first: submission.request.prompt[0], rest: promptChoices))
+    }
+
+    /// Ends a sequence whose prompt was all that was asked for, once it has run.
+    func finishIfComplete() {
+        if pendingCount == 0, room < 1 { finish(.length) }
     }
 
     /// The full pages, where there are more than at the last call.

@@ -27,7 +27,7 @@ final class EngineSubmission: Sendable {
         continuation.yield(event)
         switch event {
         case .finished, .failed: continuation.finish()
-        case .started, .token: break
+        case .started, .prompt, .token: break
         }
     }
 }

@@ -17,9 +17,9 @@ struct SignatureTests {
 
     private func files(_ path: String) throws -> [(name: String, content: [UInt8])] {
         let archive = try contents(path).withUnsafeBytes {
-            try Zstandard.decompress($0, maximumBytes: 1 << 20, source: path)
+            try Zstandard.decompress($0, maximumBytes: 1 << 20, source: path).array
         }
-        return try Tar.files(in: archive, source: path).map {
+        return try archive.withUnsafeBufferPointer { try Tar.files(in: $0, source: path) }.map {
             ($0.name, Array(archive[$0.content]))
         }
     }

@@ -19,7 +19,7 @@ struct ZstandardTests {
 
     private func decompress(_ bytes: [UInt8], maximumBytes: Int = 1 << 30) throws -> [UInt8] {
         try bytes.withUnsafeBytes {
-            try Zstandard.decompress($0, maximumBytes: maximumBytes, source: "frame")
+            try Zstandard.decompress($0, maximumBytes: maximumBytes, source: "frame").array
         }
     }
 

@@ -84,12 +84,12 @@ struct AdapterProbeTests {
 
     @Test func `the base's answer is computed once`() throws {
         let (asked, base) = (Counter(), Counter())
-        let probe = AdapterProbe { adapter in
+        let probe = AdapterProbe<any LowRankDeltas> { adapter in
             asked.add()
             if adapter == nil { base.add() }
             return adapter == nil ? [1, 2] : [1, 3]
         }
-        let registry = AdapterRegistry(AdapterBase(model.model.configuration, probe: probe))
+        let registry = AdapterRegistry(AdapterBase(model.model.configuration), probe: probe)
         try registry.load(name: "a", path: write("a", .up))
         try registry.load(name: "b", path: write("a", .up))
         #expect(asked.value == 3 && base.value == 1)
@@ -97,15 +97,15 @@ struct AdapterProbeTests {
 
     @Test func `a content that comes back from disk is not probed again`() throws {
         let asked = Counter()
-        let probe = AdapterProbe { adapter in
+        let probe = AdapterProbe<any LowRankDeltas> { adapter in
             asked.add()
             return adapter == nil ? [1] : [2]
         }
-        let base = AdapterBase(model.model.configuration, probe: probe)
+        let base = AdapterBase(model.model.configuration)
         let a = try write("a", .up)
         let b = try write("b", .down)
         let memory = try Adapters.inspect(a).memory
-        let registry = AdapterRegistry(base, options: limits(memory: memory))
+        let registry = AdapterRegistry(base, options: limits(memory: memory), probe: probe)
         try registry.load(name: "a", path: a)
         try registry.load(name: "b", path: b)
         #expect(registry.status(of: "a")?.state == .onDisk && asked.value == 3)
