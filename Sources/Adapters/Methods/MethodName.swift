@@ -36,9 +36,7 @@ public enum MethodName: String, CaseIterable, Sendable, Codable {
         case .loraRITE: LoRARITE()
         case .adalora:
             AdaLoRA(settings.adaLoRA, totalSteps: settings.totalSteps, seed: settings.seed)
-        case .reflora:
-            RefLoRA(
-                schedule: settings.refactoring, isNormalized: settings.normalizesRefactoring)
+        case .reflora: RefLoRA(schedule: settings.refactoring)
         case .refloraS: RefLoRAS(schedule: settings.refactoring)
         }
     }

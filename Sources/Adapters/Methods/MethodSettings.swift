@@ -6,8 +6,6 @@ public struct MethodSettings: Sendable {
     public var refactoringWarmup: Int?
     /// The RefLoRA family: refactor at every how many steps.
     public var refactoringInterval: Int
-    /// RefLoRA: whether S and S⁻¹ are made equally large.
-    public var normalizesRefactoring = false
 
     /// LoRA+: B's learning rate over A's.
     public var learningRateRatio = 16.0

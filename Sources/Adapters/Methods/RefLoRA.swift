@@ -9,24 +9,13 @@ import QuantKernels
 ///     dA ← S⁻¹ dA,    dB ← dB S
 ///
 /// which steps as if the factors had been refactored first. Works with any optimizer.
-///
-/// S grows with B, from almost nothing. Adam, to which a constant multiple of a gradient is the gradient itself,
-/// takes the growth for that of the gradients: after a warm-up its second moments hold B's gradients at
-/// full size for a thousand steps, and B hardly moves. Where the method is normalized, S and S⁻¹ are made
-/// equally large first, and only the directions' proportions remain.
-///
 /// Source: Zhang, Li, Giannakis, "RefLoRA" (NeurIPS 2025, arXiv 2505.18877), section 3.
 public struct RefLoRA: Method {
     /// When gradients are preconditioned.
     public let schedule: RefactoringSchedule
-    /// Whether S is divided by √(‖S‖ / ‖S⁻¹‖).
-    public let isNormalized: Bool
 
     /// A method that follows `schedule`.
-    public init(schedule: RefactoringSchedule, isNormalized: Bool = false) {
-        self.schedule = schedule
-        self.isNormalized = isNormalized
-    }
+    public init(schedule: RefactoringSchedule) { self.schedule = schedule }
 
     /// A batch of layers a thread.
     public func scratchMemory(rank: Int, threads: Int) -> Int {
@@ -47,8 +36,7 @@ public struct RefLoRA: Method {
             thread, modules in
             batches[thread].matrices(of: modules).map { module, s in
                 switch s {
-                case .success(let s):
-                    batches[thread].precondition(module, by: isNormalized ? s.normalized : s)
+                case .success(let s): batches[thread].precondition(module, by: s)
                 case .failure(.zeroFactor): .skipped
                 case .failure(.notComputable): .failed
                 }

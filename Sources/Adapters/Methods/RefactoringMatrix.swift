@@ -62,26 +62,6 @@ public struct RefactoringMatrix: Sendable {
         self = try batch.matrices(count: 1)[0].get()
     }
 
-    /// S / c and c S⁻¹, whose norms are equal.
-    var normalized: RefactoringMatrix {
-        let c = (norm / inverseNorm).squareRoot()
-        return RefactoringMatrix(
-            rank: rank, elements: elements.map { $0 / c }, inverse: inverse.map { $0 * c },
-            norm: norm / c, inverseNorm: inverseNorm * c, isClamped: isClamped)
-    }
-
-    private init(
-        rank: Int, elements: [Double], inverse: [Double], norm: Double, inverseNorm: Double,
-        isClamped: Bool
-    ) {
-        self.rank = rank
-        self.elements = elements
-        self.inverse = inverse
-        self.norm = norm
-        self.inverseNorm = inverseNorm
-        self.isClamped = isClamped
-    }
-
     init(s: SymmetricMatrix, inverse: SymmetricMatrix, isClamped: Bool) throws(Failure) {
         rank = s.size
         elements = s.elements

@@ -69,7 +69,6 @@ extension FineTuning {
             "--lora-dropout": "\(training.regularization.dropout)",
             "--reflora-warmup": text(training.refactoringWarmup),
             "--reflora-interval": "\(training.refactoringInterval)",
-            "--reflora-normalize": "\(training.normalizesRefactoring)",
             "--loraplus-ratio": "\(training.learningRateRatio)",
             "--damping": text(training.damping),
             "--adalora-target-rank": text(training.adaLoRA.targetRank),

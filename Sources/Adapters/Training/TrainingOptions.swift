@@ -58,8 +58,6 @@ public struct TrainingOptions: Sendable {
     public var refactoringWarmup: Int?
     /// RefLoRA: refactor at every how many steps.
     public var refactoringInterval = 1
-    /// RefLoRA: whether S and S⁻¹ are made equally large, so that Adam does not take S's growth for the gradients'.
-    public var normalizesRefactoring = false
     /// LoRA+: B's learning rate over A's.
     public var learningRateRatio = 16.0
     /// PrecLoRA, LoRA-FA, LoRA-Pro: δ, added to the Gram matrices' diagonals; nil for the method's own.
@@ -90,7 +88,6 @@ extension TrainingOptions {
         var settings = MethodSettings(
             totalSteps: totalSteps, refactoringWarmup: refactoringWarmup,
             refactoringInterval: refactoringInterval)
-        settings.normalizesRefactoring = normalizesRefactoring
         settings.learningRateRatio = learningRateRatio
         settings.damping = damping
         settings.adaLoRA = adaLoRA

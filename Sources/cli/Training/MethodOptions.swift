@@ -34,12 +34,6 @@ struct MethodOptions: ParsableArguments {
     @Option(help: "RefLoRA: refactor at every how many steps.")
     var refloraInterval = 1
 
-    @Flag(
-        help:
-            "RefLoRA: make S and its inverse equally large, so that Adam does not take S's growth for the gradients'."
-    )
-    var refloraNormalize = false
-
     @Option(help: "LoRA+: B's learning rate over A's.")
     var loraplusRatio = 16.0
 
@@ -87,7 +81,6 @@ struct MethodOptions: ParsableArguments {
         if let method { options.training.method = method }
         options.training.refactoringWarmup = refloraWarmup
         options.training.refactoringInterval = refloraInterval
-        options.training.normalizesRefactoring = refloraNormalize
         options.training.learningRateRatio = loraplusRatio
         options.training.damping = damping
         options.training.adaLoRA.targetRank = adaloraTargetRank
