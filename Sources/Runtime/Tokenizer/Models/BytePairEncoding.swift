@@ -15,6 +15,17 @@ struct BytePairEncoding: TokenModel {
     /// Words up to here are merged by scanning; past it, a heap costs less than the scans.
     private static let longestScanned = 48
 
+    init(
+        _ vocabulary: Vocabulary, symbols: SymbolTable, merges: MergeTable, isByteLevel: Bool,
+        ignoresMerges: Bool
+    ) {
+        self.vocabulary = vocabulary
+        self.symbols = symbols
+        self.merges = merges
+        self.isByteLevel = isByteLevel
+        self.ignoresMerges = ignoresMerges
+    }
+
     /// Reads a BPE `model` of tokenizer.json; `pairs` are its merges.
     init(
         _ section: TokenizerSection, pairs: TextList, vocabulary: Vocabulary, isByteLevel: Bool
@@ -22,11 +33,12 @@ struct BytePairEncoding: TokenModel {
         if let dropout = section.section("dropout"), dropout.json.double != 0 {
             throw dropout.failure(.unsupported, nil, "merges that are dropped at random")
         }
-        self.vocabulary = vocabulary
-        self.isByteLevel = isByteLevel
-        ignoresMerges = try section.bool("ignore_merges", default: false)
-        symbols = try SymbolTable(section, vocabulary: vocabulary, isByteLevel: isByteLevel)
-        merges = try MergeTable(section, pairs: pairs, vocabulary: vocabulary)
+        self.init(
+            vocabulary,
+            symbols: try SymbolTable(section, vocabulary: vocabulary, isByteLevel: isByteLevel),
+            merges: try MergeTable(section, pairs: pairs, vocabulary: vocabulary),
+            isByteLevel: isByteLevel,
+            ignoresMerges: try section.bool("ignore_merges", default: false))
     }
 
     func appendTokens(of text: PreTokenizedText, to ids: inout [Int32]) {
