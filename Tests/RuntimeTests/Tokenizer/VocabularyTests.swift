@@ -1,4 +1,5 @@
 import Foundation
+import LorikeetQuant
 import LorikeetRuntime
 import TestSupport
 import Testing
@@ -194,6 +195,45 @@ struct VocabularyTests {
         var decoder = tokenizer.streamingDecoder()
         #expect(ids.map { decoder.append($0) }.allSatisfy(\.isEmpty))
         #expect(decoder.finish() == "鱻")
+    }
+
+    @Test func `an answer in JSON can be written where bytes are tokens`() throws {
+        let words = ConstraintWalks.words(try tokenizer("llama_pieces.model"))
+        let automaton = ConstraintAutomaton(try .jsonObject(), words.vocabulary)
+        var texts = 0
+        for seed in UInt64(0)..<8 {
+            guard
+                let text = ConstraintWalks.random(automaton.makeConstraint(), words, seed: seed)
+            else { continue }
+            texts += 1
+            #expect(try JSON(parsing: text, source: text).object != nil, "\(text)")
+        }
+        #expect(texts > 0)
+    }
+
+    @Test func `quantizing carries a vocabulary over, and the model answers with it`() throws {
+        try Fixtures.withTemporaryFolder { folder in
+            let (source, output) = (folder + "/source", folder + "/nf4")
+            try FileManager.default.copyItem(
+                atPath: modelResource("tiny/llama_plain_mha").path, toPath: source)
+            try FileManager.default.copyItem(
+                atPath: TokenizerCases.path("characters.model"),
+                toPath: source + "/tokenizer.model")
+            let compute = Compute(threads: 1)
+            let checkpoint = try Checkpoints.open(source)
+            try quantize(
+                source: checkpoint, to: output, options: QuantizeOptions(), replace: false,
+                compute: compute, tokenizerFiles: TokenizerFiles(checkpoint).files)
+            #expect(
+                try TokenizerFiles(path: output).vocabulary
+                    == Data(contentsOf: URL(filePath: source + "/tokenizer.model")))
+            let model = try LanguageModel(path: output, compute: compute)
+            #expect(model.tokenizer.beginningOfTextToken == "<s>")
+            var request = GenerationRequest(prompt: model.tokenizer.encode("In the"))
+            request.maximumTokens = 8
+            let answer = try TextGenerator(model, capacity: 64).generate(request)
+            #expect(!answer.choices.isEmpty)
+        }
     }
 
     @Test func `classes whose ids are not the file's are refused`() throws {

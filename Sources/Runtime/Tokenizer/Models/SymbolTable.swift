@@ -56,6 +56,9 @@ struct SymbolTable: Sendable {
             endSuffix: try text("end_of_word_suffix"))
     }
 
+    /// Whether a character is spelled alike wherever in a word it is.
+    var ignoresPlace: Bool { continuingPrefix.isEmpty && endSuffix.isEmpty }
+
     /// Appends the tokens that `word`'s characters start as.
     func append(_ word: UnsafeBufferPointer<UInt8>, to ids: inout [Int32]) {
         // An unknown stretch waits here until a known character or another unknown one follows it.
@@ -82,7 +85,7 @@ struct SymbolTable: Sendable {
 
     @inline(__always)
     private func token(of word: UnsafeBufferPointer<UInt8>, _ range: Range<Int>) -> Int32? {
-        if continuingPrefix.isEmpty, endSuffix.isEmpty {
+        if ignoresPlace {
             if range.count == 1 {
                 let id = single[Int(word[range.lowerBound])]
                 return id < 0 ? nil : id

@@ -54,7 +54,9 @@ struct BertNormalizer: Normalizer {
             let scalars = run.decomposedStringWithCanonicalMapping.unicodeScalars
             run = String(
                 String.UnicodeScalarView(
-                    scalars.filter { $0.properties.generalCategory != .nonspacingMark }))
+                    scalars.filter {
+                        $0.properties.generalCategory != .nonspacingMark || !$0.isOfUnicode8
+                    }))
         }
         if lowercases {
             for scalar in run.unicodeScalars { output += scalar.properties.lowercaseMapping.utf8 }
@@ -81,7 +83,7 @@ extension Unicode.Scalar {
     /// U+FFFD, and what controls or formats; unassigned ones stay.
     fileprivate var isDroppedByBERT: Bool {
         switch properties.generalCategory {
-        case .control, .format, .privateUse, .surrogate: true
+        case .control, .format, .privateUse, .surrogate: isOfUnicode8
         default: value == 0xFFFD
         }
     }

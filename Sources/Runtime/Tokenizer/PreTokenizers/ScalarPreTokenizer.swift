@@ -42,5 +42,5 @@ extension ScalarSet {
     /// Punctuation; of ASCII in Rust's sense, symbols like `$` and `+` included.
     static let punctuation = ScalarSet(
         [0x21...0x2F, 0x3A...0x40, 0x5B...0x60, 0x7B...0x7E].map { .range($0) }
-            + [.categories(Unicode.GeneralCategory.punctuationMask)])
+            + [.categoriesOfUnicode8(Unicode.GeneralCategory.punctuationMask)])
 }
