@@ -93,6 +93,14 @@ struct HostileVocabularyTests {
                 piece("<unk>", type: 2) + [0x1A, 0x07, 0x12, 0x05, 0xFF, 0xFF, 0xFF, 0x7F, 0x00],
                 "normalizer_spec.precompiled_charsmap"
             ),
+            // A replacement of a text by a thousandfold one.
+            (
+                piece("<unk>", type: 2) + [
+                    0x1A, 0x8B, 0x10, 0x12, 0x88, 0x10, 4, 0, 0, 0, 0, 0, 0, 0,
+                ]
+                    + [UInt8](repeating: 0x61, count: 2048),
+                "normalizer_spec.precompiled_charsmap"
+            ),
         ] as [([UInt8], String)])
     func `a SentencePiece model that is wrong is refused with its key`(
         bytes: [UInt8], key: String

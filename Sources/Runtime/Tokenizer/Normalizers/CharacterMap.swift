@@ -11,6 +11,9 @@ struct CharacterMap: Sendable {
     /// Bit b is set if the character b stays as it is, whatever ASCII follows it.
     private var unchanged: (low: UInt64, high: UInt64) = (0, 0)
 
+    /// Unicode's own longest has 33 bytes; without a bound a small text could become a huge one.
+    private static let longestReplacement = 1024
+
     /// Reads a charsmap; `failure` makes the error about it.
     ///
     /// - Throws: `.malformed` for sizes that contradict each other, or replacements that are not UTF-8.
@@ -34,6 +37,12 @@ struct CharacterMap: Sendable {
         replacements = Array(blob[(4 + size)...])
         guard String(validating: replacements, as: UTF8.self) != nil else {
             throw failure("replacements that are not UTF-8", nil, nil)
+        }
+        let longest = replacements.split(separator: 0).lazy.map(\.count).max() ?? 0
+        guard longest <= Self.longestReplacement else {
+            throw failure(
+                "a replacement that is too long", "at most \(Self.longestReplacement) bytes",
+                "\(longest)")
         }
         for byte in UInt8(0)..<128 where staysUnchanged(byte) {
             if byte < 64 { unchanged.low |= 1 << byte } else { unchanged.high |= 1 << (byte - 64) }
