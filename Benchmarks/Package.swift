@@ -28,5 +28,9 @@ let package = Package(
             name: "quantize-tensor",
             dependencies: [.product(name: "LorikeetQuant", package: "lorikeet")],
             swiftSettings: [.unsafeFlags(["-warnings-as-errors"])]),
+        .executableTarget(
+            name: "tokenize-text",
+            dependencies: [.product(name: "LorikeetRuntime", package: "lorikeet")],
+            swiftSettings: [.unsafeFlags(["-warnings-as-errors"])]),
     ]
 )

@@ -8,7 +8,7 @@ from rows import Figure, Row
 
 Samples = dict[str, list[Sample]]  # a measurement's, one a round
 
-SCALES = {"MB": 1e6, "M weights/s": 1e6, "GFLOP/s": 1e9}
+SCALES = {"MB": 1e6, "MB/s": 1e6, "M weights/s": 1e6, "GFLOP/s": 1e9}
 
 
 @dataclasses.dataclass(frozen=True)

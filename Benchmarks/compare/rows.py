@@ -8,6 +8,7 @@ import dataclasses
 import pathlib
 import sys
 
+import vocabularies
 from measurement import Measurement
 
 PEERS = pathlib.Path(__file__).parent / "peers"
@@ -73,6 +74,7 @@ def measurements(setup: Setup) -> list[Measurement]:
         *training(setup),
         *serving(setup),
         *quantization(setup),
+        *tokenizers(setup),
     ]
 
 
@@ -205,12 +207,26 @@ def quantization(setup: Setup) -> list[Measurement]:
     ]
 
 
+def tokenizers(setup: Setup) -> list[Measurement]:
+    found: list[Measurement] = []
+    program = HERE.parent / ".build/release/tokenize-text"
+    folder = setup.work / "vocabularies"
+    text = folder / "text.txt"
+    for kind in vocabularies.KINDS:
+        ours, theirs = vocabularies.ours(folder, kind), folder / f"{kind}.tokenizer.json"
+        command = (str(program), str(ours), str(text))
+        found.append(Measurement(f"lorikeet {kind}", f"tokenizer {kind}", command, (program, ours, text)))
+        command = script("peers/tokenizers_encode.py", theirs, text)
+        found.append(Measurement(f"tokenizers {kind}", f"tokenizer {kind}", command, (theirs, text)))
+    return found
+
+
 PREFILL, DECODE = "prefill_tokens_per_second", "decode_tokens_per_second"
 MEMORY, TRAINING = "peak_memory_bytes", "tokens_per_second"
 
 
 def rows() -> list[Row]:
-    return [*inference_rows(), *training_rows(), *serving_rows(), *other_rows()]
+    return [*inference_rows(), *training_rows(), *serving_rows(), *tokenizer_rows(), *other_rows()]
 
 
 def inference_rows() -> list[Row]:
@@ -324,6 +340,24 @@ def serving_rows() -> list[Row]:
     sides = "lorikeet 1 stream, one", "lorikeet 1 stream, none"
     row("adapter", "One stream with an adapter of rank 16 beside without", *sides, 0.92)
     return found
+
+
+def tokenizer_rows() -> list[Row]:
+    rate = "text_bytes_per_second"
+    titles = {
+        "gpt-2": "byte-level BPE (GPT-2)",
+        "llama-2": "SentencePiece BPE (Llama 2)",
+        "llama-3": "tiktoken (Llama 3)",
+        "bert": "WordPiece (BERT)",
+        "deberta-v3": "SentencePiece unigrams (DeBERTaV3)",
+    }
+    return [
+        Row(
+            f"tokenizer-{kind}", "Tokenizers", f"1 MB of text, 1 thread, {titles[kind]}, against Hugging Face's tokenizers",
+            Figure(f"lorikeet {kind}", rate), Figure(f"tokenizers {kind}", rate), "MB/s", 1,
+        )
+        for kind in vocabularies.KINDS
+    ]
 
 
 def other_rows() -> list[Row]:

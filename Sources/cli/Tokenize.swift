@@ -8,7 +8,7 @@ struct Tokenize: ParsableCommand {
         abstract: "Turn text into a model's token ids, or ids back into text.",
         discussion: "Without TEXT and --ids the text is read from standard input.")
 
-    @Option(name: [.short, .long], help: "A model, or a folder with a tokenizer.json.")
+    @Option(name: [.short, .long], help: "A model, or a folder with its tokenizer.")
     var model: String
 
     @Argument(help: "The text.")
@@ -29,7 +29,7 @@ struct Tokenize: ParsableCommand {
     }
 
     func run() throws {
-        let tokenizer = try TokenizerFiles(Checkpoints.open(model)).tokenizer()
+        let tokenizer = try TokenizerFiles(path: model).tokenizer()
         if let ids {
             let tokens = try ids.split(separator: ",").map { word in
                 guard let id = Int32(word.filter { !$0.isWhitespace }),

@@ -29,7 +29,7 @@ public enum AdapterBundle {
         public var type: FactorType?
         /// `BaseDigest` of the base that the adapter belongs to.
         public var baseDigest: String?
-        /// SHA-256 of the base's tokenizer.json.
+        /// SHA-256 of the base's vocabulary: tokenizer.json, or the file that is there instead.
         public var tokenizerDigest: String?
         /// SHA-256 of the base's chat template.
         public var chatTemplateDigest: String?

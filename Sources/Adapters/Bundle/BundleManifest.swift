@@ -46,7 +46,7 @@ public struct BundleManifest: Sendable, Equatable {
     public var base: String?
     /// `BaseDigest` of the base; nil when it was not known.
     public var baseDigest: String?
-    /// SHA-256 of the base's tokenizer.json.
+    /// SHA-256 of the base's vocabulary: tokenizer.json, or the file that is there instead.
     public var tokenizerDigest: String?
     /// SHA-256 of the base's chat template.
     public var chatTemplateDigest: String?

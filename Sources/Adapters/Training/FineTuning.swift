@@ -252,9 +252,9 @@ extension AdapterBundle.Options {
     ///
     /// - Throws: what reading the base throws.
     public mutating func state(_ model: LanguageModel) throws {
-        let files = try TokenizerFiles(model.checkpoint).files
+        let vocabulary = try TokenizerFiles(model.checkpoint).vocabulary
         baseDigest = try model.baseDigest()
-        tokenizerDigest = files["tokenizer.json"].map { Digest.sha256(Array($0)) }
+        tokenizerDigest = vocabulary.map { Digest.sha256(Array($0)) }
         chatTemplateDigest = model.chatTemplate.map { Digest.sha256(Array($0.source.utf8)) }
     }
 }

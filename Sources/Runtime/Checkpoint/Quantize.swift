@@ -100,10 +100,9 @@ private func writeCompanionFiles(
         ?? plan.generationConfiguration().fileData()
     try AtomicOutput.write(generation, to: "\(folder)/generation_config.json")
     for name in [
-        "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "chat_template.json",
+        "tokenizer_config.json", "chat_template.jinja", "chat_template.json",
         "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
-        "tokenizer.model",
-    ] {
+    ] + VocabularyFile.names {
         guard let data = try tokenizerFiles[name] ?? source.file(name) else { continue }
         try AtomicOutput.write(data, to: "\(folder)/\(name)")
     }

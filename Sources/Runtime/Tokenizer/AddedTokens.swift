@@ -3,24 +3,38 @@ struct AddedToken: Sendable {
     let content: [UInt8]
     let id: Int32
     /// Left out when decoding for a reader.
-    let isSpecial: Bool
+    var isSpecial = false
     /// Counts only where no word character touches it.
-    let isSingleWord: Bool
+    var isSingleWord = false
     /// Takes the white space before it.
-    let stripsLeft: Bool
+    var stripsLeft = false
     /// Takes the white space after it.
-    let stripsRight: Bool
+    var stripsRight = false
     /// Looked for in the normalized text rather than in the user's.
-    let isNormalized: Bool
+    var isNormalized = false
+    /// What is looked for: the content, normalized where the text is.
+    var searched: [UInt8]
 
-    init(_ section: TokenizerSection) throws {
+    init(_ content: some Sequence<UInt8>, id: Int32, isSpecial: Bool) {
+        self.content = Array(content)
+        self.id = id
+        self.isSpecial = isSpecial
+        searched = self.content
+    }
+
+    /// Reads an element of `added_tokens`; `id` is told where the section does not say it.
+    init(
+        _ section: TokenizerSection, id: Int32? = nil, normalizer: (any Normalizer)? = nil
+    ) throws {
         content = Array(try section.string("content").utf8)
-        id = try section.tokenID("id")
+        self.id = try id ?? section.tokenID("id")
         isSpecial = try section.bool("special", default: false)
         isSingleWord = try section.bool("single_word", default: false)
         stripsLeft = try section.bool("lstrip", default: false)
         stripsRight = try section.bool("rstrip", default: false)
         isNormalized = try section.bool("normalized", default: !isSpecial)
+        searched = content
+        if isNormalized { normalizer?.normalize(&searched) }
     }
 }
 
@@ -32,7 +46,7 @@ struct AddedTokenMatcher: Sendable {
         case token(Int32)
     }
 
-    /// A trie over the contents; node 0 is the root.
+    /// A trie over what is searched; node 0 is the root.
     private struct Node: Sendable {
         var children: [UInt8: Int32] = [:]
         var token: Int32 = -1
@@ -42,12 +56,13 @@ struct AddedTokenMatcher: Sendable {
     private var nodes = [Node()]
     private var first = FirstScalars()
 
-    /// Prepares the search for `contents`, one for each token.
-    init(_ tokens: [AddedToken], contents: [[UInt8]]) {
+    /// Prepares the search for `tokens`.
+    init(_ tokens: [AddedToken]) {
         self.tokens = tokens
-        for (index, content) in contents.enumerated() where !content.isEmpty {
+        for (index, token) in tokens.enumerated() {
+            guard let start = token.searched.first else { continue }
             var node = 0
-            for byte in content {
+            for byte in token.searched {
                 if let child = nodes[node].children[byte] {
                     node = Int(child)
                 } else {
@@ -58,7 +73,7 @@ struct AddedTokenMatcher: Sendable {
             }
             // Of two tokens with the same content the first one counts.
             if nodes[node].token < 0 { nodes[node].token = Int32(index) }
-            first.admit(content[0])
+            first.admit(start)
         }
     }
 

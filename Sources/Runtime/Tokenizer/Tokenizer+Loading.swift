@@ -11,52 +11,24 @@ extension Tokenizer {
         guard let modelSection = root.section("model") else {
             throw root.failure(.malformed, "model", "a tokenizer without vocabulary")
         }
-        let added = try root.sections("added_tokens").map(AddedToken.init)
         let normalizer = try root.section("normalizer").map(makeNormalizer)
         let isByteLevel = root.section("pre_tokenizer")?.endsInByteLevel == true
-
         let words = try Vocabulary(modelSection, of: document)
-        var vocabulary = words
-        for token in added {
-            try token.content.withUnsafeBufferPointer { content in
-                guard let id = vocabulary.id(of: content) else {
-                    let count = words.count + added.count
-                    return try vocabulary.insert(content, id: token.id, of: count, section: root)
-                }
-                guard id == token.id else {
-                    throw root.failure(
-                        .malformed, "added_tokens",
-                        "\(String(reflecting: String(decoding: content, as: UTF8.self))) has two ids",
-                        expected: "\(id)", got: "\(token.id)")
-                }
-            }
-        }
-
-        func matcher(normalized: Bool) -> AddedTokenMatcher {
-            let tokens = added.filter { $0.isNormalized == normalized }
-            return AddedTokenMatcher(
-                tokens,
-                contents: tokens.map { token in
-                    var content = token.content
-                    if normalized { normalizer?.normalize(&content) }
-                    return content
-                })
-        }
-        addedTokens = matcher(normalized: false)
-        normalizedAddedTokens = matcher(normalized: true)
-        specialIDs = Set(added.lazy.filter(\.isSpecial).map(\.id))
-        self.normalizer = normalizer
-        preTokenizer = try root.section("pre_tokenizer").map(makePreTokenizer)
-        model = try makeTokenModel(
-            modelSection, merges: document.merges, vocabulary: words, isByteLevel: isByteLevel)
-        postProcessor =
-            try root.section("post_processor").map(PostProcessor.init) ?? PostProcessor()
-        for id in postProcessor.addedIDs where vocabulary.bytes(of: id) == nil {
-            throw root.failure(
-                .malformed, "post_processor", "adds a token that is not there", got: "\(id)")
-        }
-        decodingStages = try root.section("decoder").map(makeDecodingStages) ?? [SpacedDecoding()]
-        self.vocabulary = vocabulary
+        try self.init(
+            TokenizerPipeline(
+                addedTokens: try root.sections("added_tokens").map {
+                    try AddedToken($0, normalizer: normalizer)
+                },
+                normalizer: normalizer,
+                preTokenizer: try root.section("pre_tokenizer").map(makePreTokenizer),
+                vocabulary: words,
+                model: try makeTokenModel(
+                    modelSection, document: document, vocabulary: words, isByteLevel: isByteLevel),
+                postProcessor: try root.section("post_processor").map(PostProcessor.init)
+                    ?? PostProcessor(),
+                decodingStages: try root.section("decoder").map(makeDecodingStages)
+                    ?? [SpacedDecoding()]),
+            root: root)
     }
 
     /// Takes a tokenizer.json that is in memory; the rest is as above.
@@ -64,16 +36,10 @@ extension Tokenizer {
         self = try json.data().withUnsafeBytes { try Tokenizer(parsing: $0, source: source) }
     }
 
-    /// Reads the tokenizer.json of a model's folder, and its tokenizer_config.json if there is one.
+    /// Reads the tokenizer of a model's folder: its tokenizer.json, or else its SentencePiece model, tiktoken
+    /// ranks or vocab.txt, with what tokenizer_config.json says.
     public init(folder: String) throws {
-        let path = (folder as NSString).appendingPathComponent("tokenizer.json")
-        let file = try MappedFile(path: path)
-        self = try withExtendedLifetime(file) {
-            try Tokenizer(parsing: file.bytes, source: path)
-        }
-        let configuration = (folder as NSString).appendingPathComponent("tokenizer_config.json")
-        guard FileManager.default.fileExists(atPath: configuration) else { return }
-        try apply(configuration: JSON(contentsOf: configuration), source: configuration)
+        self = try TokenizerFiles(path: folder).tokenizer()
     }
 
     /// Takes the special tokens' roles from tokenizer_config.json.
@@ -93,8 +59,8 @@ extension Tokenizer {
             }
             return id
         }
-        beginningOfText = try role("bos_token")
-        endOfText = try role("eos_token")
+        beginningOfText = try role("bos_token") ?? beginningOfText
+        endOfText = try role("eos_token") ?? endOfText
     }
 }
 

@@ -6,8 +6,8 @@
 /// let text = tokenizer.decode(ids)                 // "Hello, world!"
 /// ```
 ///
-/// A text goes through five stages, each read from its own part of tokenizer.json: added tokens are cut
-/// out, the rest is normalized, pre-tokenized into words, each word becomes tokens by the model, and
+/// A text goes through five stages, tokenizer.json's, into which the other kinds of vocabulary (SentencePiece's,
+/// tiktoken's, BERT's vocab.txt) are read as well: added tokens are cut out, the rest is normalized, pre-tokenized into words, each word becomes tokens by the model, and
 /// the post-processor adds special tokens around them. A truncation or padding that the file asks for is
 /// left to the caller, as in transformers.
 public struct Tokenizer: Sendable {
@@ -21,9 +21,9 @@ public struct Tokenizer: Sendable {
     let postProcessor: PostProcessor
     let decodingStages: [any DecodingStage]
 
-    /// The token that begins a text, if tokenizer_config.json names one.
+    /// The token that begins a text, if the files name one.
     public internal(set) var beginningOfText: Int32?
-    /// The token that ends a text, if tokenizer_config.json names one.
+    /// The token that ends a text, if the files name one.
     public internal(set) var endOfText: Int32?
 
     /// The ids of `text`.

@@ -6,6 +6,8 @@ struct TokenizerDocument {
     private(set) var tokens = TextList()
     /// The id of each.
     private(set) var ids: [Int32] = []
+    /// The score of each, where `model.vocab` is a list of tokens with scores.
+    private(set) var scores: [Double] = []
     /// The texts of `model.merges`, two a merge.
     private(set) var merges = TextList()
 
@@ -42,6 +44,9 @@ struct TokenizerDocument {
         case ("vocab", UInt8(ascii: "{")):
             try parser.list("{", "}") { try appendToken(&$0) }
             return [:]
+        case ("vocab", UInt8(ascii: "[")):
+            try parser.list("[", "]") { try appendScoredToken(&$0) }
+            return []
         case ("merges", UInt8(ascii: "[")):
             try parser.list("[", "]") { try appendMerge(&$0) }
             return []
@@ -57,6 +62,27 @@ struct TokenizerDocument {
             let text = String(decoding: tokens.heap[tokens[tokens.count - 1]], as: UTF8.self)
             throw LorikeetError(
                 .malformed, source, "model.vocab.\(text): not a token id", got: value.text())
+        }
+        ids.append(Int32(id))
+    }
+
+    // ["TEXT", SCORE]: the ids count up.
+    private mutating func appendScoredToken(_ parser: inout JSONParser) throws {
+        let id = scores.count
+        var parts = 0
+        if try parser.peek() == UInt8(ascii: "[") {
+            try parser.list("[", "]") { parser in
+                defer { parts += 1 }
+                if parts == 0, try parser.peek() == UInt8(ascii: "\"") {
+                    return try tokens.append { try parser.appendString(to: &$0) }
+                }
+                let score = try parser.value().double
+                if parts == 1, let score { scores.append(score) }
+            }
+        }
+        guard parts == 2, tokens.count == id + 1, scores.count == id + 1 else {
+            throw LorikeetError(
+                .malformed, source, "model.vocab[\(id)]: not a token and its score")
         }
         ids.append(Int32(id))
     }

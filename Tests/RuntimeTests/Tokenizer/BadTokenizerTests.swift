@@ -20,7 +20,12 @@ struct BadTokenizerTests {
     @Test(
         arguments: [
             ("model", nil, "model"), ("model.vocab", nil, "model.vocab"),
-            ("model.vocab", [:], "model.vocab"), ("model.vocab", [1], "model.vocab"),
+            ("model.vocab", [:], "model.vocab"), ("model.vocab", [], "model.vocab"),
+            ("model.vocab", [1], "model.vocab[0]"), ("model.vocab", [["a", 0.5]], "model.vocab"),
+            ("model.vocab", [["a"]], "model.vocab[0]"),
+            ("model.vocab", [["a", "b"]], "model.vocab[0]"),
+            ("model.vocab", [["a", 1, 2]], "model.vocab[0]"),
+            ("model.vocab", [[1, 2]], "model.vocab[0]"),
             ("model.vocab", ["a": 0, "b": 0], "model.vocab.b"),
             ("model.vocab", ["a": -1], "model.vocab.a"),
             ("model.vocab", ["a": 1.5], "model.vocab.a"),
@@ -33,11 +38,24 @@ struct BadTokenizerTests {
             ("model.merges", [[1, 2]], "model.merges[0]"),
             ("model.merges", [["a", "b", "c"]], "model.merges[0]"),
             ("model.merges", "a b", "model.merges"),
-            ("model.type", "Unigram", "model.type"), ("model.type", "WordPiece", "model.type"),
+            ("model.type", "Unigram", "model.vocab"),
+            ("model.type", "WordPiece", "model.unk_token"),
+            ("model.type", "WordLevel", "model.type"),
+            ("model", ["type": "Unigram", "vocab": [["a", 0]], "unk_id": 1], "model.unk_id"),
+            ("model", ["type": "Unigram", "vocab": [["a", 0], ["a", 1]]], "model.vocab.a"),
             ("model.type", 7, "model.type"), ("model.dropout", 0.1, "model.dropout"),
             ("model.unk_token", "<unk>", "model.unk_token"),
             ("model.byte_fallback", 1, "model.byte_fallback"),
-            ("normalizer", ["type": "Precompiled", "precompiled_charsmap": ""], "normalizer.type"),
+            ("normalizer", ["type": "Precompiled"], "normalizer.precompiled_charsmap"),
+            (
+                "normalizer", ["type": "Precompiled", "precompiled_charsmap": "?"],
+                "normalizer.precompiled_charsmap"
+            ),
+            (
+                "normalizer", ["type": "Precompiled", "precompiled_charsmap": "BAAAAA=="],
+                "normalizer.precompiled_charsmap"
+            ),
+            ("normalizer", ["type": "BertNormalizer", "lowercase": 1], "normalizer.lowercase"),
             (
                 "normalizer", ["type": "Sequence", "normalizers": [["type": "Odd"]]],
                 "normalizer.normalizers[0].type"
@@ -65,7 +83,12 @@ struct BadTokenizerTests {
                 ],
                 "pre_tokenizer.pretokenizers[0]"
             ),
-            ("post_processor", ["type": "BertProcessing"], "post_processor.type"),
+            ("post_processor", ["type": "Odd"], "post_processor.type"),
+            ("post_processor", ["type": "BertProcessing"], "post_processor.cls"),
+            (
+                "post_processor", ["type": "BertProcessing", "cls": ["a", 0], "sep": ["b", -1]],
+                "post_processor.sep"
+            ),
             (
                 "post_processor",
                 ["type": "TemplateProcessing", "single": [["SpecialToken": ["id": "<s>"]]]],

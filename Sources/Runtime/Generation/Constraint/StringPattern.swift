@@ -134,6 +134,7 @@ extension ScalarSet {
         for part in parts {
             switch part {
             case .range(let range): ranges.append(range)
+            case .categoriesOfUnicode8: return nil
             case .whitespace, .word, .categories:
                 if case .categories(let mask) = part, !Self.isDigits(mask) { return nil }
                 let set = ScalarSet([part])

@@ -29,6 +29,12 @@ func makeDecodingStages(_ section: TokenizerSection) throws -> [any DecodingStag
     case "Sequence": return try section.sections("decoders").flatMap(makeDecodingStages)
     case "ByteLevel": return [ByteLevelDecoding()]
     case "Metaspace": return [try MetaspaceDecoding(section)]
+    case "WordPiece":
+        return [
+            WordPieceDecoding(
+                prefix: Array(try (section.optionalString("prefix") ?? "##").utf8),
+                cleansUp: try section.bool("cleanup", default: true))
+        ]
     case "ByteFallback": return [ByteFallbackDecoding()]
     case "Fuse": return [FuseDecoding()]
     case "Strip":

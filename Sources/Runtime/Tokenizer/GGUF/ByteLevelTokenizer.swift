@@ -63,7 +63,7 @@ private func byteLevelPreTokenizer(_ metadata: GGUFTokenizerMetadata) throws -> 
             ],
         ]
     }
-    guard let expression = splitExpressions[name] else {
+    guard let expression = ByteLevelExpression.named[name] else {
         throw metadata.failure(
             .unsupported, "pre", "a pre-tokenizer that is not known", got: name)
     }
@@ -78,34 +78,3 @@ private func byteLevelPreTokenizer(_ metadata: GGUFTokenizerMetadata) throws -> 
         ],
     ]
 }
-
-/// The expressions that `tokenizer.ggml.pre` names, as transformers has them.
-private let splitExpressions: [String: String] = {
-    let llama3 =
-        #"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}"#
-        + #"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"#
-    let qwen2 =
-        #"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"#
-        + #"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"#
-    // A word: capitals or marks, then small letters; and one of capitals alone.
-    let title =
-        #"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+"#
-    let capitals =
-        #"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*"#
-    let rest = #"| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"#
-    let contraction = #"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"#
-    let tekken = title + "|" + capitals + #"|\p{N}"# + rest
-    let gpt4o = title + contraction + "|" + capitals + contraction + #"|\p{N}{1,3}"# + rest
-    let named = [
-        llama3: [
-            "llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "midm-2.0",
-            "lfm2",
-            "jina-v5-nano", "dbrx", "smaug-bpe",
-        ],
-        qwen2: ["qwen2", "deepseek-r1-qwen", "kormo", "f2llmv2", "megrez"],
-        tekken: ["tekken"],
-        gpt4o: ["gpt-4o", "llama4", "kanana2", "talkie", "minimax-m2"],
-    ]
-    return Dictionary(
-        uniqueKeysWithValues: named.flatMap { expression, names in names.map { ($0, expression) } })
-}()

@@ -20,10 +20,12 @@ public func huggingFaceTokenizer(
         switch metadata.model {
         case "gpt2": try byteLevelTokenizer(metadata)
         case "llama": try sentencePieceTokenizer(metadata)
+        case "bert": try wordPieceTokenizer(metadata)
+        case "t5": try unigramTokenizer(metadata)
         default:
             throw metadata.failure(
-                .unsupported, "model", "a tokenizer of an unknown kind", expected: "gpt2 or llama",
-                got: metadata.model)
+                .unsupported, "model", "a tokenizer of an unknown kind",
+                expected: "gpt2, llama, bert or t5", got: metadata.model)
         }
     var files = ["tokenizer.json": tokenizer, "tokenizer_config.json": try configuration(metadata)]
     files["chat_template.jinja"] = try metadata.chatTemplate.map(JSON.string)
@@ -67,7 +69,8 @@ func tokenizerDocument(
 private func addedTokens(
     _ metadata: GGUFTokenizerMetadata, special defaults: [String]
 ) throws -> [JSON] {
-    let named = try ["bos", "eos", "unknown", "padding"].compactMap(metadata.token) + defaults
+    let roles = ["bos", "eos", "unknown", "padding", "cls", "seperator", "mask"]
+    let named = try roles.compactMap(metadata.token) + defaults
     let special = Set(named.map { Array($0.utf8) })
     return metadata.tokens.indices.compactMap { id in
         let token = metadata.tokens[id]
@@ -80,12 +83,18 @@ private func addedTokens(
     }
 }
 
-/// `<s> $A </s>`, as `add_bos_token` and `add_eos_token` say.
+/// `<s> $A </s>`, as `add_bos_token` and `add_eos_token` say; `[CLS] $A [SEP]` for BERT.
 private func postProcessor(_ metadata: GGUFTokenizerMetadata) throws -> JSON {
-    // Files older than the flag rely on llama.cpp, which begins SentencePiece texts with BOS.
-    let addsBeginning = try metadata.flag("add_bos_token", default: metadata.model == "llama")
-    let beginning = addsBeginning ? try metadata.id("bos") : nil
-    let end = try metadata.flag("add_eos_token", default: false) ? try metadata.id("eos") : nil
+    // Files older than the flags rely on llama.cpp's defaults for the kind.
+    let isBERT = metadata.model == "bert"
+    let addsBeginning = try metadata.flag(
+        "add_bos_token", default: isBERT || metadata.model == "llama")
+    let addsEnd = try metadata.flag("add_eos_token", default: isBERT || metadata.model == "t5")
+    let beginning =
+        addsBeginning ? try (isBERT ? metadata.id("cls") : nil) ?? metadata.id("bos") : nil
+    // The key is spelled so.
+    let end =
+        addsEnd ? try (isBERT ? metadata.id("seperator") : nil) ?? metadata.id("eos") : nil
     func special(_ id: Int?, _ type: Int) -> [JSON] {
         id.map { [["SpecialToken": ["id": .string(metadata.tokens[$0]), "type_id": .int(type)]]] }
             ?? []

@@ -4,12 +4,13 @@ import OrderedCollections
 struct GGUFTokenizerMetadata {
     private static let prefix = "tokenizer.ggml."
     /// Types of tokens, as llama.cpp numbers them.
+    private static let unknown = 2
     private static let control = 3
     private static let userDefined = 4
 
     private let metadata: OrderedDictionary<String, JSON>
     let source: String
-    /// The kind of tokenizer: `gpt2` or `llama`.
+    /// The kind of tokenizer: `gpt2`, `llama`, `bert` or `t5`.
     let model: String
     let tokens: [String]
     private let types: [Int]
@@ -52,6 +53,9 @@ struct GGUFTokenizerMetadata {
             code, source, "\(Self.prefix)\(key): \(problem)", expected: expected, got: got)
     }
 
+    /// The id of the unknown token: the one that has a role or, without one, the first of its type.
+    func unknown() throws -> Int? { try id("unknown") ?? types.firstIndex(of: Self.unknown) }
+
     func isControl(_ id: Int) -> Bool { !types.isEmpty && types[id] == Self.control }
     func isUserDefined(_ id: Int) -> Bool { !types.isEmpty && types[id] == Self.userDefined }
 
@@ -89,11 +93,23 @@ struct GGUFTokenizerMetadata {
         return scores
     }
 
+    /// SentencePiece's charsmap, a number for each byte; nil without one.
+    func charsmap() throws -> [UInt8]? {
+        guard let elements = try optional("precompiled_charsmap", \.array) else { return nil }
+        return try elements.map { element in
+            // Signed in the files of some writers.
+            guard let byte = element.int, -128...255 ~= byte else {
+                throw failure(.malformed, "precompiled_charsmap", "not bytes", got: element.text())
+            }
+            return UInt8(truncatingIfNeeded: byte)
+        }
+    }
+
     func flag(_ key: String, default fallback: Bool) throws -> Bool {
         try optional(key, \.bool) ?? fallback
     }
 
-    /// The id of the token with a role: `bos`, `eos`, `unknown`, `padding`.
+    /// The id of the token with a role: `bos`, `eos`, `unknown`, `padding`, `cls`, `seperator`, `mask`.
     func id(_ role: String) throws -> Int? {
         guard let id = try optional("\(role)_token_id", \.int) else { return nil }
         // llama.cpp writes -1 for none, which reads as the largest unsigned number.

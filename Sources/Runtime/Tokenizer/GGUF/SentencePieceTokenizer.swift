@@ -4,7 +4,6 @@ func sentencePieceTokenizer(_ metadata: GGUFTokenizerMetadata) throws -> JSON {
         throw metadata.failure(
             .unsupported, "model", "Gemma's variant of SentencePiece", got: architecture)
     }
-    let isPhi3 = metadata.architecture == "phi3"
     let addsPrefix = try metadata.flag("add_space_prefix", default: true)
     var vocabulary = JSON.Object()
     vocabulary.reserveCapacity(metadata.tokens.count)
@@ -12,28 +11,18 @@ func sentencePieceTokenizer(_ metadata: GGUFTokenizerMetadata) throws -> JSON {
     let merges =
         try metadata.merges.map { try pairs($0, metadata) } ?? impliedMerges(vocabulary, metadata)
 
-    // Phi-3 puts its prefix before spaces too, which only a normalizer does.
+    // As llama.cpp and SentencePiece do it: a prefix before any text, even one that begins with a space.
+    let prefix: [JSON] = addsPrefix ? [["type": "Prepend", "prepend": "▁"]] : []
     let normalizer: JSON = [
         "type": "Sequence",
-        "normalizers": [
-            ["type": "Prepend", "prepend": "▁"],
-            ["type": "Replace", "pattern": ["String": " "], "content": "▁"],
-        ],
+        "normalizers": .array(
+            prefix + [["type": "Replace", "pattern": ["String": " "], "content": "▁"]]),
     ]
-    let metaspace: JSON = [
-        "type": "Metaspace", "replacement": "▁", "prepend_scheme": addsPrefix ? "first" : "never",
-        "split": false,
-    ]
-    var decoders: [JSON] = [
-        ["type": "Replace", "pattern": ["String": "▁"], "content": " "], ["type": "ByteFallback"],
-        ["type": "Fuse"],
-    ]
-    if addsPrefix { decoders.append(["type": "Strip", "content": " ", "start": 1, "stop": 0]) }
     return try tokenizerDocument(
         metadata, special: ["<unk>", "<s>", "</s>"],
-        preTokenizer: isPhi3 ? .null : metaspace,
-        decoder: ["type": "Sequence", "decoders": .array(decoders)],
-        normalizer: isPhi3 ? normalizer : .null,
+        preTokenizer: .null,
+        decoder: sentencePieceDecoder(addsPrefix: addsPrefix),
+        normalizer: normalizer,
         model: [
             "type": "BPE", "dropout": nil, "unk_token": nil, "continuing_subword_prefix": nil,
             "end_of_word_suffix": nil, "fuse_unk": true, "byte_fallback": true,
@@ -41,6 +30,16 @@ func sentencePieceTokenizer(_ metadata: GGUFTokenizerMetadata) throws -> JSON {
             "vocab": .object(vocabulary),
             "merges": .array(merges),
         ])
+}
+
+/// Spaces from `▁`, bytes from byte tokens, and no prefix.
+func sentencePieceDecoder(addsPrefix: Bool) -> JSON {
+    var decoders: [JSON] = [
+        ["type": "Replace", "pattern": ["String": "▁"], "content": " "], ["type": "ByteFallback"],
+        ["type": "Fuse"],
+    ]
+    if addsPrefix { decoders.append(["type": "Strip", "content": " ", "start": 1, "stop": 0]) }
+    return ["type": "Sequence", "decoders": .array(decoders)]
 }
 
 /// The merges that a vocabulary with scores stands for: each way to cut a token into two tokens, best score

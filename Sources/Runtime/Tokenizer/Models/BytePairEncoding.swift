@@ -11,9 +11,23 @@ struct BytePairEncoding: TokenModel {
     private let isByteLevel: Bool
     /// Whether a word that is a token is taken whole, without asking the merges.
     private let ignoresMerges: Bool
+    /// Whether a text falls apart before each `▁`, see `WordStarts`.
+    private let wordStarts: WordStarts?
 
     /// Words up to here are merged by scanning; past it, a heap costs less than the scans.
     private static let longestScanned = 48
+
+    init(
+        _ vocabulary: Vocabulary, symbols: SymbolTable, merges: MergeTable, isByteLevel: Bool,
+        ignoresMerges: Bool
+    ) {
+        self.vocabulary = vocabulary
+        self.symbols = symbols
+        self.merges = merges
+        self.isByteLevel = isByteLevel
+        self.ignoresMerges = ignoresMerges
+        wordStarts = isByteLevel ? nil : WordStarts(of: vocabulary, symbols: symbols)
+    }
 
     /// Reads a BPE `model` of tokenizer.json; `pairs` are its merges.
     init(
@@ -22,33 +36,47 @@ struct BytePairEncoding: TokenModel {
         if let dropout = section.section("dropout"), dropout.json.double != 0 {
             throw dropout.failure(.unsupported, nil, "merges that are dropped at random")
         }
-        self.vocabulary = vocabulary
-        self.isByteLevel = isByteLevel
-        ignoresMerges = try section.bool("ignore_merges", default: false)
-        symbols = try SymbolTable(section, vocabulary: vocabulary, isByteLevel: isByteLevel)
-        merges = try MergeTable(section, pairs: pairs, vocabulary: vocabulary)
+        self.init(
+            vocabulary,
+            symbols: try SymbolTable(section, vocabulary: vocabulary, isByteLevel: isByteLevel),
+            merges: try MergeTable(section, pairs: pairs, vocabulary: vocabulary),
+            isByteLevel: isByteLevel,
+            ignoresMerges: try section.bool("ignore_merges", default: false))
     }
 
     func appendTokens(of text: PreTokenizedText, to ids: inout [Int32]) {
-        var word: [Int32] = []
-        var ranks: [MergeTable.Merge] = []
+        var scratch = Scratch()
         text.bytes.withUnsafeBufferPointer { bytes in
             for piece in text.pieces {
                 let piece = UnsafeBufferPointer(rebasing: bytes[piece])
                 if ignoresMerges, let id = wholeToken(piece) {
                     ids.append(id)
-                    continue
-                }
-                word.removeAll(keepingCapacity: true)
-                symbols.append(piece, to: &word)
-                if word.count <= Self.longestScanned {
-                    mergeByScanning(&word, &ranks)
+                } else if let wordStarts, piece.count > Self.longestScanned {
+                    wordStarts.forEachWord(of: piece) { append($0, &scratch, to: &ids) }
                 } else {
-                    mergeByHeap(&word)
+                    append(piece, &scratch, to: &ids)
                 }
-                ids += word
             }
         }
+    }
+
+    /// What one word after the other is merged in.
+    private struct Scratch {
+        var word: [Int32] = []
+        var merges: [MergeTable.Merge] = []
+    }
+
+    private func append(
+        _ word: UnsafeBufferPointer<UInt8>, _ scratch: inout Scratch, to ids: inout [Int32]
+    ) {
+        scratch.word.removeAll(keepingCapacity: true)
+        symbols.append(word, to: &scratch.word)
+        if scratch.word.count <= Self.longestScanned {
+            mergeByScanning(&scratch.word, &scratch.merges)
+        } else {
+            mergeByHeap(&scratch.word)
+        }
+        ids += scratch.word
     }
 
     private func wholeToken(_ piece: UnsafeBufferPointer<UInt8>) -> Int32? {

@@ -2,7 +2,7 @@
 struct SymbolTable: Sendable {
     private let vocabulary: Vocabulary
     private let isByteLevel: Bool
-    private let fallsBackToBytes: Bool
+    private let byteTokens: ByteTokens?
     private let unknown: Int32?
     private let fusesUnknown: Bool
     /// What a character inside a word begins with, and the last one ends with, in the vocabulary.
@@ -10,33 +10,54 @@ struct SymbolTable: Sendable {
     private let endSuffix: [UInt8]
     /// The tokens of single bytes: of a byte-level vocabulary all 256, else ASCII; -1 where there is none.
     private let single: [Int32]
-    /// The tokens `<0x00>` to `<0xFF>`; -1 where there is none.
-    private let byteTokens: [Int32]
 
-    init(_ section: TokenizerSection, vocabulary: Vocabulary, isByteLevel: Bool) throws {
+    /// - Parameters:
+    ///   - vocabulary: the tokens.
+    ///   - isByteLevel: whether they spell bytes, see `ByteSpelling`.
+    ///   - fallsBackToBytes: whether byte tokens spell a character that is no token.
+    ///   - unknown: what stands for it otherwise; without one it says nothing.
+    ///   - fusesUnknown: whether a run of such characters is one token.
+    ///   - continuingPrefix: what a character inside a word begins with.
+    ///   - endSuffix: what the last character of a word ends with.
+    init(
+        _ vocabulary: Vocabulary, isByteLevel: Bool, fallsBackToBytes: Bool = false,
+        unknown: Int32? = nil, fusesUnknown: Bool = false, continuingPrefix: [UInt8] = [],
+        endSuffix: [UInt8] = []
+    ) {
         self.vocabulary = vocabulary
         self.isByteLevel = isByteLevel
-        fallsBackToBytes = try section.bool("byte_fallback", default: false)
-        fusesUnknown = try section.bool("fuse_unk", default: false)
-        unknown = try section.optionalString("unk_token").map { token in
+        self.unknown = unknown
+        self.fusesUnknown = fusesUnknown
+        self.continuingPrefix = continuingPrefix
+        self.endSuffix = endSuffix
+        byteTokens = fallsBackToBytes ? ByteTokens(of: vocabulary) : nil
+        single = (UInt8(0)...(isByteLevel ? 255 : 127)).map { byte in
+            vocabulary.id(of: isByteLevel ? ByteSpelling.spell([byte]) : [byte]) ?? -1
+        }
+    }
+
+    /// Reads a BPE `model` of tokenizer.json.
+    init(_ section: TokenizerSection, vocabulary: Vocabulary, isByteLevel: Bool) throws {
+        let unknown = try section.optionalString("unk_token").map { token in
             guard let id = vocabulary.id(of: token.utf8) else {
                 throw section.failure(
                     .malformed, "unk_token", "a token that the vocabulary has not", got: token)
             }
             return id
         }
-        continuingPrefix = Array(
-            try section.optionalString("continuing_subword_prefix").map(\.utf8) ?? "".utf8)
-        endSuffix = Array(try section.optionalString("end_of_word_suffix").map(\.utf8) ?? "".utf8)
-        single = (UInt8(0)...(isByteLevel ? 255 : 127)).map { byte in
-            vocabulary.id(of: isByteLevel ? ByteSpelling.spell([byte]) : [byte]) ?? -1
+        func text(_ key: String) throws -> [UInt8] {
+            try section.optionalString(key).map { Array($0.utf8) } ?? []
         }
-        byteTokens = (UInt8.min...UInt8.max).map { byte in
-            let digits = String(byte, radix: 16, uppercase: true)
-            let token = "<0x\(digits.utf8.count == 1 ? "0" : "")\(digits)>"
-            return vocabulary.id(of: token.utf8) ?? -1
-        }
+        self.init(
+            vocabulary, isByteLevel: isByteLevel,
+            fallsBackToBytes: try section.bool("byte_fallback", default: false), unknown: unknown,
+            fusesUnknown: try section.bool("fuse_unk", default: false),
+            continuingPrefix: try text("continuing_subword_prefix"),
+            endSuffix: try text("end_of_word_suffix"))
     }
+
+    /// Whether a character is spelled alike wherever in a word it is.
+    var ignoresPlace: Bool { continuingPrefix.isEmpty && endSuffix.isEmpty }
 
     /// Appends the tokens that `word`'s characters start as.
     func append(_ word: UnsafeBufferPointer<UInt8>, to ids: inout [Int32]) {
@@ -52,7 +73,9 @@ struct SymbolTable: Sendable {
                 ids.append(id)
                 continue
             }
-            if fallsBackToBytes, appendBytes(of: word, start..<position, to: &ids) { continue }
+            if byteTokens?.append(spelling(of: word, start..<position), to: &ids) == true {
+                continue
+            }
             guard let unknown else { continue }
             if hasUnknown, !fusesUnknown { ids.append(unknown) }
             hasUnknown = true
@@ -62,7 +85,7 @@ struct SymbolTable: Sendable {
 
     @inline(__always)
     private func token(of word: UnsafeBufferPointer<UInt8>, _ range: Range<Int>) -> Int32? {
-        if continuingPrefix.isEmpty, endSuffix.isEmpty {
+        if ignoresPlace {
             if range.count == 1 {
                 let id = single[Int(word[range.lowerBound])]
                 return id < 0 ? nil : id
@@ -77,15 +100,5 @@ struct SymbolTable: Sendable {
         (range.lowerBound == 0 ? [] : continuingPrefix)
             + (isByteLevel ? ByteSpelling.spell(word[range]) : Array(word[range]))
             + (range.upperBound == word.count ? endSuffix : [])
-    }
-
-    /// Appends the byte tokens of a character, unless one is missing.
-    private func appendBytes(
-        of word: UnsafeBufferPointer<UInt8>, _ range: Range<Int>, to ids: inout [Int32]
-    ) -> Bool {
-        let tokens = spelling(of: word, range).map { byteTokens[Int($0)] }
-        guard tokens.allSatisfy({ $0 >= 0 }) else { return false }
-        ids += tokens
-        return true
     }
 }

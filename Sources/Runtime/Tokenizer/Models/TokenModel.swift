@@ -4,19 +4,29 @@ protocol TokenModel: Sendable {
     func appendTokens(of text: PreTokenizedText, to ids: inout [Int32])
 }
 
-/// Reads the `model` of tokenizer.json; `merges` are the texts of its merges, two each.
+/// Reads the `model` of tokenizer.json, the long lists of which are in `document`.
 ///
 /// A byte-level vocabulary spells bytes as characters, see `ByteSpelling`.
 func makeTokenModel(
-    _ section: TokenizerSection, merges: TextList, vocabulary: Vocabulary, isByteLevel: Bool
+    _ section: TokenizerSection, document: TokenizerDocument, vocabulary: Vocabulary,
+    isByteLevel: Bool
 ) throws -> any TokenModel {
     // Files older than the field hold BPE.
     let type = try section.optionalString("type") ?? "BPE"
-    guard type == "BPE" else {
+    if type != "Unigram", !document.scores.isEmpty {
         throw section.failure(
-            .unsupported, "type", "a tokenizer model of an unknown kind", expected: "BPE", got: type
-        )
+            .malformed, "vocab", "an array", expected: "an object of tokens and ids")
     }
-    return try BytePairEncoding(
-        section, pairs: merges, vocabulary: vocabulary, isByteLevel: isByteLevel)
+    switch type {
+    case "BPE":
+        return try BytePairEncoding(
+            section, pairs: document.merges, vocabulary: vocabulary, isByteLevel: isByteLevel)
+    case "WordPiece": return try WordPiece(section, vocabulary: vocabulary)
+    case "Unigram":
+        return try Unigram(section, vocabulary: vocabulary, scores: document.scores)
+    default:
+        throw section.failure(
+            .unsupported, "type", "a tokenizer model of an unknown kind",
+            expected: "BPE, Unigram or WordPiece", got: type)
+    }
 }

@@ -14,13 +14,14 @@ struct Vocabulary: Sendable {
     /// Open addressing over the entries, -1 where free; a power of two, at most half full.
     private var slots: [Int32] = []
 
-    /// Takes the tokens of `vocab`, an object from texts to ids; `section` is the model.
+    /// Takes the tokens of `vocab`, an object from texts to ids or a list of texts with scores; `section`
+    /// is the model.
     init(_ section: TokenizerSection, of document: TokenizerDocument) throws {
         guard let vocabulary = section.section("vocab") else {
             throw section.failure(.malformed, "vocab", "a tokenizer without vocabulary")
         }
-        guard vocabulary.json.object != nil, document.tokens.count > 0 else {
-            throw vocabulary.failure(.malformed, nil, "not an object of tokens", got: "no token")
+        guard document.tokens.count > 0 else {
+            throw vocabulary.failure(.malformed, nil, "not a list of tokens", got: "no token")
         }
         try self.init(vocabulary, texts: document.tokens, ids: document.ids)
     }

@@ -13,6 +13,9 @@ func makeNormalizer(_ section: TokenizerSection) throws -> any Normalizer {
     case "NFD": return UnicodeNormalizer(form: .nfd)
     case "NFKC": return UnicodeNormalizer(form: .nfkc)
     case "NFKD": return UnicodeNormalizer(form: .nfkd)
+    case "Precompiled": return try PrecompiledNormalizer(section)
+    case "BertNormalizer": return try BertNormalizer(section)
+    case "Nmt": return NmtNormalizer()
     case "Lowercase": return LowercaseNormalizer()
     case "StripAccents": return StripAccentsNormalizer()
     case "Strip":

@@ -10,6 +10,23 @@ struct LowercaseNormalizer: Normalizer {
     }
 }
 
+/// Drops control characters and writes white space and what is invisible as spaces, as for translation.
+struct NmtNormalizer: Normalizer {
+    func normalize(_ text: inout [UInt8]) {
+        var kept = String.UnicodeScalarView()
+        for scalar in String(decoding: text, as: UTF8.self).unicodeScalars {
+            switch scalar.value {
+            case 0x01...0x08, 0x0B, 0x0E...0x1F, 0x7F, 0x8F, 0x9F: continue
+            case 0x09, 0x0A, 0x0C, 0x0D, 0x1680, 0x200B...0x200F, 0x2028, 0x2029, 0x2581, 0xFEFF,
+                0xFFFD:
+                kept.append(" ")
+            default: kept.append(scalar)
+            }
+        }
+        text = Array(String(kept).utf8)
+    }
+}
+
 /// Drops combining marks; accents must have been decomposed before (NFD).
 struct StripAccentsNormalizer: Normalizer {
     func normalize(_ text: inout [UInt8]) {

@@ -5,6 +5,8 @@ struct ScalarSet: Sendable {
         case range(ClosedRange<UInt32>)
         /// Bit `i` stands for the i-th general category.
         case categories(UInt32)
+        /// The same, of the scalars that Unicode 8 has.
+        case categoriesOfUnicode8(UInt32)
         case whitespace(Bool)
         case word(Bool)
     }
@@ -47,6 +49,10 @@ struct ScalarSet: Sendable {
             case .range(let range): if range.contains(scalar.value) { return true }
             case .categories(let mask):
                 if mask & scalar.properties.generalCategory.bit != 0 { return true }
+            case .categoriesOfUnicode8(let mask):
+                if mask & scalar.properties.generalCategory.bit != 0, scalar.isOfUnicode8 {
+                    return true
+                }
             case .whitespace(let expected):
                 if scalar.properties.isWhitespace == expected { return true }
             case .word(let expected):
@@ -76,6 +82,10 @@ extension Unicode.Scalar {
     fileprivate var isLatin1Number: Bool {
         [0xB2, 0xB3, 0xB9, 0xBC, 0xBD, 0xBE].contains(value)
     }
+
+    /// Whether Unicode 8 has it: the version whose marks, punctuation and controls the `tokenizers` package
+    /// knows (of its `unicode_categories`).
+    var isOfUnicode8: Bool { properties.age.map { $0.major <= 8 } ?? false }
 
     /// Whether it is a word character (UTS 18, annex C) other than the join controls.
     var isWord: Bool {

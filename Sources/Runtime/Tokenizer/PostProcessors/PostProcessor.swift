@@ -3,8 +3,11 @@ struct PostProcessor: Sendable {
     private var before: [Int32] = []
     private var after: [Int32] = []
 
-    /// Adds nothing.
-    init() {}
+    /// Adds `before` and `after` a text.
+    init(before: [Int32] = [], after: [Int32] = []) {
+        self.before = before
+        self.after = after
+    }
 
     /// Reads a `post_processor` of tokenizer.json; of templates the one for a single text.
     init(_ section: TokenizerSection) throws {
@@ -19,6 +22,9 @@ struct PostProcessor: Sendable {
             // It only moves the offsets of tokens in the text.
             break
         case "TemplateProcessing": try readTemplate(section)
+        case "BertProcessing", "RobertaProcessing":
+            before = [try section.namedToken("cls")]
+            after = [try section.namedToken("sep")]
         default: throw try section.unknownType("post-processor")
         }
     }
@@ -60,4 +66,15 @@ struct PostProcessor: Sendable {
 
     /// The ids that it adds.
     var addedIDs: [Int32] { before + after }
+}
+
+extension TokenizerSection {
+    /// The id in `["TOKEN", ID]`.
+    fileprivate func namedToken(_ key: String) throws -> Int32 {
+        let id = section(key)?.json.array?.last?.int.flatMap(Int32.init(exactly:))
+        guard let id, id >= 0 else {
+            throw failure(.malformed, key, "not a token and its id")
+        }
+        return id
+    }
 }

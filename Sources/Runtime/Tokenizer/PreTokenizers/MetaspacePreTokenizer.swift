@@ -4,6 +4,13 @@ struct MetaspacePreTokenizer: PreTokenizer {
     private let scheme: PrependScheme
     private let word: Pattern?
 
+    /// SentencePiece's own mark; `cuts` says whether words are cut apart.
+    init(scheme: PrependScheme, cuts: Bool) {
+        replacement = SentencePieceNormalizer.mark
+        self.scheme = scheme
+        word = cuts ? Pattern(literal: "▁") : nil
+    }
+
     init(_ section: TokenizerSection) throws {
         let replacement = String(try section.scalar("replacement"))
         self.replacement = Array(replacement.utf8)

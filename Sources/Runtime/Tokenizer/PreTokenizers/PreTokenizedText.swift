@@ -4,8 +4,9 @@ struct PreTokenizedText {
     var bytes: [UInt8]
     /// In order, none empty.
     var pieces: [Range<Int>]
-    /// Whether the first piece is where the user's text begins, rather than after an added token.
-    let isAtStart: Bool
+    /// Whether the first piece is where the user's text begins, rather than after an added token or a
+    /// delimiter that was dropped.
+    private(set) var isAtStart: Bool
 
     init(_ bytes: [UInt8], isAtStart: Bool) {
         self.bytes = bytes
@@ -40,6 +41,7 @@ struct PreTokenizedText {
                 splitter.finish(&output)
             }
         }
+        if let first = output.first, first.lowerBound > 0 { isAtStart = false }
         pieces = output
     }
 

@@ -17,6 +17,8 @@ func makePreTokenizer(_ section: TokenizerSection) throws -> any PreTokenizer {
     case "ByteLevel": return try ByteLevelPreTokenizer(section)
     case "Metaspace": return try MetaspacePreTokenizer(section)
     case "Split": return try SplitPreTokenizer(section)
+    case "BertPreTokenizer": return BertPreTokenizer()
+    case "CharDelimiterSplit": return try ScalarPreTokenizer.delimiter(section)
     case "Digits": return try ScalarPreTokenizer.digits(section)
     case "Punctuation": return try ScalarPreTokenizer.punctuation(section)
     case "WhitespaceSplit": return ScalarPreTokenizer.whitespace

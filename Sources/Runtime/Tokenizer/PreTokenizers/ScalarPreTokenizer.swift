@@ -11,10 +11,15 @@ struct ScalarPreTokenizer: PreTokenizer {
     }
 
     static func punctuation(_ section: TokenizerSection) throws -> ScalarPreTokenizer {
-        let ascii = Unicode.Scalar.asciiSymbols.map { ScalarSet.Part.range($0) }
+        ScalarPreTokenizer(
+            delimiters: .punctuation, behavior: try SplitBehavior(section, default: .isolated))
+    }
+
+    /// Cuts at one character, which is dropped.
+    static func delimiter(_ section: TokenizerSection) throws -> ScalarPreTokenizer {
+        let value = try section.scalar("delimiter").value
         return ScalarPreTokenizer(
-            delimiters: ScalarSet(ascii + [.categories(Unicode.GeneralCategory.punctuationMask)]),
-            behavior: try SplitBehavior(section, default: .isolated))
+            delimiters: ScalarSet([.range(value...value)]), behavior: .removed)
     }
 
     static var whitespace: ScalarPreTokenizer {
@@ -33,9 +38,9 @@ struct ScalarPreTokenizer: PreTokenizer {
     }
 }
 
-extension Unicode.Scalar {
-    /// ASCII's punctuation in Rust's sense, symbols like `$` and `+` included.
-    fileprivate static let asciiSymbols: [ClosedRange<UInt32>] = [
-        0x21...0x2F, 0x3A...0x40, 0x5B...0x60, 0x7B...0x7E,
-    ]
+extension ScalarSet {
+    /// Punctuation; of ASCII in Rust's sense, symbols like `$` and `+` included.
+    static let punctuation = ScalarSet(
+        [0x21...0x2F, 0x3A...0x40, 0x5B...0x60, 0x7B...0x7E].map { .range($0) }
+            + [.categoriesOfUnicode8(Unicode.GeneralCategory.punctuationMask)])
 }

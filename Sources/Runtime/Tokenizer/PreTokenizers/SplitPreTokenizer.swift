@@ -10,7 +10,7 @@ struct SplitPreTokenizer: PreTokenizer {
         isInverted = try section.bool("invert", default: false)
     }
 
-    private init(pattern: Pattern, behavior: SplitBehavior, isInverted: Bool) {
+    init(pattern: Pattern, behavior: SplitBehavior, isInverted: Bool = false) {
         self.pattern = pattern
         self.behavior = behavior
         self.isInverted = isInverted
