@@ -77,12 +77,10 @@ public final class APIServer: Sendable {
         }
         let group = ServiceGroup(configuration: configuration(of: application))
         let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint)
-        let loading = Mutex<(any Error)?>(nil)
-        // Whether the server is over.
-        try await withThrowingTaskGroup(of: Bool.self) { tasks in
+        try await withThrowingTaskGroup(of: Event.self) { tasks in
             tasks.addTask {
                 try await group.run()
-                return true
+                return .ended
             }
             tasks.addTask { [self] in
                 for await port in ports {
@@ -90,11 +88,10 @@ public final class APIServer: Sendable {
                         guard try await isOpened() else { break }
                         onReady(port)
                     } catch {
-                        loading.withLock { $0 = error }
-                        await group.triggerGracefulShutdown()
+                        return .failedToLoad(error)
                     }
                 }
-                return false
+                return .loaded
             }
             tasks.addTask { [self] in
                 var ending: Task<Void, Never>?
@@ -102,16 +99,39 @@ public final class APIServer: Sendable {
                     ending?.cancel()
                     ending = ending ?? Task { await self.end(group) }
                 }
-                return true
+                return .ended
             }
-            do {
-                while try await tasks.next() == false {}
-            } catch {
-                throw unavailable(error)
+            defer { tasks.cancelAll() }
+            var failure: (any Error)?
+            while let event = try await next(of: &tasks) {
+                switch event {
+                case .loaded: continue
+                case .failedToLoad(let error):
+                    failure = error
+                    await group.triggerGracefulShutdown()
+                case .ended:
+                    if let failure { throw failure }
+                    return
+                }
             }
-            tasks.cancelAll()
         }
-        if let failure = loading.withLock({ $0 }) { throw failure }
+    }
+
+    /// What happens to a server that runs.
+    private enum Event: Sendable {
+        case loaded
+        case failedToLoad(any Error)
+        case ended
+    }
+
+    private func next(
+        of tasks: inout ThrowingTaskGroup<Event, any Error>
+    ) async throws -> Event? {
+        do {
+            return try await tasks.next()
+        } catch {
+            throw unavailable(error)
+        }
     }
 
     /// Opens the server on a thread of its own; false where the task is cancelled meanwhile.
