@@ -28,6 +28,69 @@ struct ServeTests {
         return await connection.read()
     }
 
+    /// Waits until the server on `port` says `text` of its health.
+    private func wait(for text: String, from server: Program.Running, port: Int) async throws {
+        var health: String?
+        for _ in 0..<200 where server.isRunning {
+            health = await get("/health", port: port)
+            if health?.contains(text) == true { return }
+            try await Task.sleep(for: .milliseconds(50))
+        }
+        Issue.record("\(text) did not come, but \(health ?? "nothing")")
+    }
+
+    /// Runs a server on which somebody reads an answer of a million tokens.
+    private func withEndlessAnswer(
+        _ words: [String],
+        _ body: (_ server: Program.Running, _ port: Int, _ answer: RawConnection) async throws ->
+            Void
+    ) async throws {
+        try await Fixtures.withTemporaryFolder { folder in
+            try TinyLanguageModel.write(to: folder + "/tiny", positions: 1 << 20)
+            let port = try freePort()
+            let server = try Program.start(
+                ["serve", "--model", folder + "/tiny", "--port", "\(port)"] + words)
+            try await wait(for: "ok", from: server, port: port)
+            let request =
+                "{\"prompt\":\"x\",\"max_tokens\":1000000,\"ignore_eos\":true,\"stream\":true}"
+            let answer = try RawConnection(port: port)
+            answer.send(
+                "POST /v1/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+                    + "Content-Length: \(request.utf8.count)\r\n\r\n" + request)
+            #expect(await answer.read(until: "data: ")?.contains("text_completion") == true)
+            try await body(server, port, answer)
+        }
+    }
+
+    @Test(.timeLimit(.minutes(1)))
+    func `answers that run on after SIGTERM are cut off in time`() async throws {
+        try await withEndlessAnswer(["--shutdown-timeout", "2"]) { server, port, answer in
+            server.send(SIGTERM)
+            // Until then the answer runs and no other is taken.
+            try await wait(for: "Shutting down", from: server, port: port)
+            let end = await answer.read()
+            #expect(end?.contains("shutting_down") == true)
+            #expect(end?.hasSuffix("data: [DONE]\n\n\r\n0\r\n\r\n") == true)
+            let outcome = server.outcome()
+            #expect(outcome.status == 0 && outcome.errors.contains("answers are cut off"))
+        }
+    }
+
+    @Test(
+        .timeLimit(.minutes(1)),
+        arguments: [(SIGTERM, SIGTERM), (SIGINT, SIGINT), (SIGTERM, SIGINT)])
+    func `a second signal cuts answers off at once`(first: Int32, second: Int32) async throws {
+        // Longer than the test may take.
+        try await withEndlessAnswer(["--shutdown-timeout", "3600"]) { server, port, answer in
+            server.send(first)
+            try await wait(for: "Shutting down", from: server, port: port)
+            server.send(second)
+            #expect(await answer.read()?.contains("shutting_down") == true)
+            let outcome = server.outcome()
+            #expect(outcome.status == 0 && outcome.errors.contains("answers are cut off"))
+        }
+    }
+
     @Test func `a server says where it is, answers, and ends on SIGTERM`() async throws {
         try await Fixtures.withTemporaryFolder { folder in
             try TinyLanguageModel.write(to: folder + "/tiny")
@@ -36,12 +99,7 @@ struct ServeTests {
                 "serve", "--model", folder + "/tiny", "--port", "\(port)", "--json", "--host",
                 "0.0.0.0",
             ])
-            var health: String?
-            for _ in 0..<200 where health == nil && server.isRunning {
-                health = await get("/health", port: port)
-                if health == nil { try await Task.sleep(for: .milliseconds(50)) }
-            }
-            #expect(health?.contains("{\"status\":\"ok\"}") == true)
+            try await wait(for: "{\"status\":\"ok\"}", from: server, port: port)
             let models = await get("/v1/models", port: port)
             #expect(models?.contains("\"id\":\"tiny\"") == true)
             server.send(SIGTERM)

@@ -27,10 +27,10 @@ final class TestServer: Sendable {
     let server: APIServer
 
     /// Loads the model and starts the engine: `adapters` are the names of those to load, `change` changes the
-    /// server's options.
+    /// server's options; without `isOpen` the server goes on saying that it loads.
     init(
         adapters: [String] = [], engine options: EngineOptions = EngineOptions(),
-        generationConfiguration: JSON? = nil,
+        generationConfiguration: JSON? = nil, isOpen: Bool = true,
         change: (inout ServerOptions) throws -> Void = { _ in }
     ) throws {
         folder =
@@ -51,7 +51,12 @@ final class TestServer: Sendable {
             try Self.writeAdapter(to: folder + "/adapters/" + name, seed: UInt64(index), model)
             try registry.load(name: name, path: folder + "/adapters/" + name)
         }
-        engine = Engine(model, options: options)
+        let engine = Engine(model, options: options)
+        self.engine = engine
+        let served = try ServedModel(
+            engine: engine,
+            adapters: RegistryAdapters(registry, roots: AllowedRoots([folder + "/adapters"])),
+            baseDigest: model.baseDigest())
         var serverOptions = ServerOptions()
         serverOptions.modelName = "tiny"
         serverOptions.version = "1"
@@ -59,11 +64,8 @@ final class TestServer: Sendable {
         try change(&serverOptions)
         var logger = Logger(label: "test")
         logger.logLevel = .critical
-        server = try APIServer(
-            engine: engine,
-            adapters: RegistryAdapters(registry, roots: AllowedRoots([folder + "/adapters"])),
-            baseDigest: model.baseDigest(),
-            options: serverOptions, logger: logger)
+        server = try APIServer(options: serverOptions, logger: logger) { served }
+        if isOpen { try server.open() }
     }
 
     deinit { try? FileManager.default.removeItem(atPath: folder) }
@@ -108,7 +110,7 @@ final class TestServer: Sendable {
                 tokens.append(choice.token)
                 text += piece
             case .finished(let result): text += result.text
-            case .started, .failed: break
+            case .started, .prompt, .failed: break
             }
         }
         return (text, tokens)

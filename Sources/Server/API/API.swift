@@ -13,7 +13,7 @@ final class API: Sendable {
     let options: ServerOptions
     let metrics: ServerMetrics
     let admission: Admission
-    let connections = ConnectionWatch()
+    let connections: ConnectionWatch
     let page: Page
     let grammars: AnswerGrammars
     /// How tokens are chosen where a request says nothing.
@@ -29,13 +29,15 @@ final class API: Sendable {
     let answerLimit: Int
 
     init(
-        engine: Engine, adapters: any ServedAdapters, baseDigest: String, options: ServerOptions
+        _ served: ServedModel, options: ServerOptions, metrics: ServerMetrics,
+        connections: ConnectionWatch
     ) throws {
-        self.engine = engine
-        self.adapters = adapters
-        self.baseDigest = baseDigest
+        engine = served.engine
+        adapters = served.adapters
+        baseDigest = served.baseDigest
         self.options = options
-        metrics = ServerMetrics(model: options.modelName)
+        self.metrics = metrics
+        self.connections = connections
         let places = engine.options.runningLimit + engine.options.waitingLimit
         admission = Admission(limit: places)
         answerLimit = min(128, places)

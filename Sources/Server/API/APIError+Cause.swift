@@ -40,6 +40,10 @@ extension APIError {
             self.init(
                 .tooManyRequests, "As many requests wait as the server takes.",
                 type: "rate_limit_error", code: "queue_full", retryAfter: overload.retryAfter)
+        case .loading:
+            self.init(
+                .serviceUnavailable, "The model is being loaded.", type: "unavailable_error",
+                code: "loading", retryAfter: overload.retryAfter)
         case .stopping:
             self.init(
                 .serviceUnavailable, "The server is shutting down.", type: "unavailable_error",

@@ -4,6 +4,8 @@ public struct EngineOverload: Error, Sendable, Equatable {
     public enum Reason: Sendable, Equatable {
         /// As many wait as may.
         case full
+        /// The model is being loaded.
+        case loading
         /// The engine finishes what it has, and ends.
         case stopping
     }

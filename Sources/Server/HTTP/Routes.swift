@@ -1,31 +1,51 @@
 import Hummingbird
+import LorikeetRuntime
+import Synchronization
 
-extension API {
-    /// Every route: those that are open to all first, then those that need a key where keys are asked for.
-    func router() -> Router<APIContext> {
+/// Passes requests on to a server's routes: to those of a model that is being loaded, then to the API's.
+final class Routes: HTTPResponder {
+    typealias Context = APIContext
+
+    // Seconds: a small model takes one, a large one a minute.
+    fileprivate static let loadingTime = 2
+
+    private let current: Mutex<any HTTPResponder<APIContext>>
+
+    /// Routes that say that the model is being loaded.
+    init(whileLoading options: ServerOptions, metrics: ServerMetrics) {
         let router = Router(context: APIContext.self)
         router.add(middleware: RequestMiddleware(metrics: metrics))
         router.add(middleware: OriginMiddleware(origins: options.corsOrigins))
-        for path in ["health", "v1/health", "readyz"] {
-            router.get(RouterPath(path), use: health)
+        router.get("livez") { _, _ in Response.json(["status": "ok"]) }
+        for path in API.healthPaths {
+            router.get(path) { _, _ in
+                Response.unavailable("Loading model", retryAfter: Self.loadingTime)
+            }
         }
-        router.get("livez", use: alive)
-        // A browser cannot show a key when it opens a page; the page asks its user for it.
-        router.get("/") { [page] _, _ in page.response }
+        router.add(middleware: LoadingMiddleware())
+        current = Mutex(router.buildResponder())
+    }
 
-        router.add(
-            middleware: AccessMiddleware(keys: options.keys, origins: options.corsOrigins))
-        router.post("v1/chat/completions", use: chatCompletions)
-        router.post("v1/completions", use: completions)
-        router.post("v1/embeddings", use: embeddings)
-        router.get("v1/models", use: models)
-        router.get("v1/models/:id", use: model)
-        router.post("v1/load_lora_adapter", use: loadAdapter)
-        router.post("v1/unload_lora_adapter", use: unloadAdapter)
-        router.post("tokenize", use: tokenize)
-        router.post("detokenize", use: detokenize)
-        router.post("apply-template", use: applyTemplate)
-        router.get("metrics", use: metrics)
-        return router
+    /// Answers with the API from now on.
+    func open(_ api: API) {
+        let responder = api.router().buildResponder()
+        current.withLock { $0 = responder }
+    }
+
+    func respond(to request: Request, context: APIContext) async throws -> Response {
+        let responder = current.withLock { $0 }
+        return try await responder.respond(to: request, context: context)
+    }
+}
+
+/// Refuses what needs the model.
+private struct LoadingMiddleware: RouterMiddleware {
+    typealias Context = APIContext
+
+    func handle(
+        _ request: Request, context: APIContext,
+        next: (Request, APIContext) async throws -> Response
+    ) async throws -> Response {
+        throw EngineOverload(reason: .loading, retryAfter: Routes.loadingTime)
     }
 }

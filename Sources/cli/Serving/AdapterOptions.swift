@@ -38,15 +38,13 @@ struct AdapterOptions: ParsableArguments {
         options.trustedKeys = try trustedKeys.map { try TrustedKeys(path: $0) }
         options.reservedNames = [baseName]
         let registry = RegistryAdapters.registry(model, options: options)
-        try registry.base.prepare()
+        try registry.warmUp()
         return registry
     }
 
-    /// Keeps `registry` in step with --adapter-dir, until the task is cancelled.
-    func watch(
-        _ registry: RegistryAdapters.Registry, _ logger: Logger
-    ) throws -> Task<Void, Never>? {
-        guard let adapterDir else { return nil }
+    /// Keeps `registry` in step with --adapter-dir, as long as the program runs.
+    func watch(_ registry: RegistryAdapters.Registry, _ logger: Logger) throws {
+        guard let adapterDir else { return }
         let watcher = try AdapterFolderWatcher(adapterDir, registry: registry) { event in
             switch event {
             case .loaded(let name):
@@ -59,6 +57,6 @@ struct AdapterOptions: ParsableArguments {
                     metadata: ["adapter": .string(name), "error": .string(error.description)])
             }
         }
-        return Task { await watcher.run() }
+        Task { await watcher.run() }
     }
 }

@@ -49,30 +49,13 @@ struct Serve: ParsableCommand {
         try listening.apply(to: &options)
         limits.apply(to: &options)
 
-        // Nobody's answer depends on what else is in the batch.
-        let compute = Compute(
-            threads: common.threads, precision: precision.precision ?? .int16,
-            isBatchInvariant: true)
-        let model = try LanguageModel(path: model, compute: compute)
-        let digest = try model.baseDigest()
-        let logger = listening.logger
-        let registry = try adapters.registry(model, baseName: options.modelName)
-        for word in adapter {
-            let parts = word.split(separator: "=", maxSplits: 1).map(String.init)
-            let (name, path) =
-                parts.count == 2 ? (parts[0], parts[1]) : (Adapters.name(of: word), word)
-            Terminal.note("\(name): \(try registry.load(name: name, path: path).line)")
+        let (logger, listening) = (listening.logger, listening)
+        let (base, json) = (options.modelName, common.json)
+        let server = try APIServer(options: options, logger: logger) { [self] in
+            try load(as: base, logger)
         }
-        let watching = try adapters.watch(registry, logger)
-        defer { watching?.cancel() }
-        let adapters = RegistryAdapters(
-            registry, roots: try AllowedRoots(self.adapters.adapterRoot))
-        let server = try APIServer(
-            engine: Engine(model, options: limits.engine), adapters: adapters, baseDigest: digest,
-            options: options, logger: logger)
         FileDescriptors.raiseLimit()
         listening.warnIfOpen(logger)
-        let (base, json, listening) = (options.modelName, common.json, listening)
         try Self.wait {
             try await server.run { port in
                 let address = listening.address(port: port)
@@ -80,13 +63,35 @@ struct Serve: ParsableCommand {
                     Terminal.print([
                         "url": .string(address), "host": .string(listening.host),
                         "port": .int(port), "model": .string(base),
-                        "adapters": .array(adapters.list.map { .string($0.name) }),
+                        "adapters": .array(server.adapterNames.map { .string($0) }),
                     ])
                 } else {
                     Terminal.note("\(base) is served at \(address)")
                 }
             }
         }
+    }
+
+    /// Loads the model, which requests call `name`, and the adapters.
+    private func load(as name: String, _ logger: Logger) throws -> ServedModel {
+        // Nobody's answer depends on what else is in the batch. Tokens take every core there is: connections
+        // and loads, which need little, go first.
+        let compute = Compute(
+            threads: common.threads, precision: precision.precision ?? .int16,
+            isBatchInvariant: true, niceness: 5)
+        let model = try LanguageModel(path: model, compute: compute)
+        let registry = try adapters.registry(model, baseName: name)
+        for word in adapter {
+            let parts = word.split(separator: "=", maxSplits: 1).map(String.init)
+            let (name, path) =
+                parts.count == 2 ? (parts[0], parts[1]) : (Adapters.name(of: word), word)
+            Terminal.note("\(name): \(try registry.load(name: name, path: path).line)")
+        }
+        try adapters.watch(registry, logger)
+        return ServedModel(
+            engine: Engine(model, options: limits.engine),
+            adapters: RegistryAdapters(registry, roots: try AllowedRoots(adapters.adapterRoot)),
+            baseDigest: try model.baseDigest())
     }
 
     /// Runs `body` to its end on other threads.

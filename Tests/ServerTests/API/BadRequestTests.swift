@@ -133,7 +133,6 @@ struct BadRequestTests {
             (["prompt": "x", "suffix": "y"], "suffix"),
             (["prompt": "x", "best_of": 3], "best_of"),
             (["prompt": "x", "logprobs": 21], "logprobs"),
-            (["prompt": "x", "logprobs": 1, "echo": true], "logprobs"),
             (["prompt": ["x", "y"], "n": 100], "n"),
         ]
         try await server.withClient { client in

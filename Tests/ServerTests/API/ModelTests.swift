@@ -163,4 +163,47 @@ struct ModelTests {
             #expect(try await versions() == before)
         }
     }
+
+    @Test(arguments: [true, false])
+    func `a bundle that expands without end is refused, and takes no memory`(
+        tellsItsSize: Bool
+    ) async throws {
+        let server = try TestServer(adapters: ["one"])
+        let path = server.folder + "/adapters/bomb.lorikeet"
+        let expanded = 8 << 30
+        try Data(Self.bomb(expanded, tellsItsSize: tellsItsSize)).write(to: URL(filePath: path))
+        try await server.withClient { client in
+            let before = try await client.get("/v1/models/one").json["digest"]?.string
+            _ = resetPeakMemory()
+            let memory = peakMemoryBytes()
+            for _ in 0..<3 {
+                let answer = try await client.post(
+                    "/v1/load_lora_adapter",
+                    ["lora_name": "one", "lora_path": .string(path), "load_inplace": true])
+                try answer.expectError(422, code: "unsupported")
+                #expect(answer.text.contains("too large") && answer.text.contains("bomb.lorikeet"))
+            }
+            // A file of 256 KB may hold 64 MiB. Other tests take memory meanwhile, but not gigabytes.
+            #expect(peakMemoryBytes() - memory < 1 << 30)
+            let after = try await client.get("/v1/models/one").json
+            #expect(after["digest"]?.string == before && before != nil)
+            #expect(after["error"]?.string?.contains("too large") == true)
+            #expect(try await client.chat("hello", ["model": "one"]).status == 200)
+        }
+    }
+
+    /// A zstd frame (RFC 8878) of zeros, in blocks that each repeat one 128 KiB times.
+    private static func bomb(_ size: Int, tellsItsSize: Bool) -> [UInt8] {
+        // The magic number; then 8 bytes of content size follow, or none; a window of 1 MiB.
+        var frame: [UInt8] = [0x28, 0xB5, 0x2F, 0xFD, tellsItsSize ? 0xC0 : 0x00, 0x50]
+        if tellsItsSize {
+            withUnsafeBytes(of: UInt64(size).littleEndian) { frame += $0 }
+        }
+        let block = 1 << 17
+        for start in stride(from: 0, to: size, by: block) {
+            let header = block << 3 | 1 << 1 | (start + block == size ? 1 : 0)
+            frame += [UInt8(header & 255), UInt8(header >> 8 & 255), UInt8(header >> 16), 0]
+        }
+        return frame
+    }
 }

@@ -41,6 +41,31 @@ struct OperationTests {
         }
     }
 
+    @Test func `while the model is loaded requests get 503 and are told to come again`()
+        async throws
+    {
+        let server = try TestServer(isOpen: false)
+        try await server.withClient { client in
+            #expect(try await client.get("/livez").status == 200)
+            for path in ["/health", "/v1/health", "/readyz"] {
+                let answer = try await client.get(path)
+                #expect(answer.status == 503 && answer.text.contains("Loading model"))
+            }
+            let refused = [
+                try await client.chat(), try await client.get("/v1/models"),
+                try await client.get("/"), try await client.get("/no/such/route"),
+            ]
+            for answer in refused {
+                try answer.expectError(503, code: "loading")
+                #expect((answer.headers[.retryAfter].flatMap { Int($0) } ?? 0) >= 1)
+            }
+            try server.server.open()
+            #expect(try await client.get("/health").json == ["status": "ok"])
+            #expect(try await client.chat().status == 200)
+            try await client.get("/no/such/route").expectError(404, code: "not_found")
+        }
+    }
+
     @Test func `a request's name comes back, or a new one`() async throws {
         let name = try #require(HTTPField.Name("x-request-id"))
         try await TestServer().withClient { client in
