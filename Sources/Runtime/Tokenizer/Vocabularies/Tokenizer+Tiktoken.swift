@@ -13,10 +13,10 @@ extension Tokenizer {
         let ranks = try TiktokenRanks(parsing: bytes, source: source)
         let root = TokenizerSection(json: [:], path: "", source: source)
         let section = TokenizerSection(json: [:], path: "ranks", source: source)
-        let raw = try Vocabulary(section, texts: ranks.tokens, ids: ranks.ids)
         var spelled = TextList()
         for index in ranks.ids.indices { spelled.append { $0 += ByteSpelling.spell(ranks[index]) } }
         let vocabulary = try Vocabulary(section, texts: spelled, ids: ranks.ids)
+        let raw = try Vocabulary(section, texts: ranks.tokens, ids: ranks.ids)
         for byte in UInt8.min...UInt8.max where raw.id(of: [byte]) == nil {
             throw section.failure(.malformed, nil, "no token for a byte", got: "\(byte)")
         }

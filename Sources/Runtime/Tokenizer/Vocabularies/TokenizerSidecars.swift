@@ -65,13 +65,14 @@ struct TokenizerSidecars {
                     content.utf8, id: try added.tokenID(content),
                     isSpecial: special.contains(Array(content.utf8))))
         }
-        // T5's sentinels follow its vocabulary, the first one last.
-        let bound = max(vocabulary.idBound, (tokens.lazy.map { Int($0.id) }.max() ?? -1) + 1)
         let sentinels = try configuration.count("extra_ids", default: 0)
-        guard bound + sentinels < Int(Int32.max) / 2, sentinels <= 1 << 16 else {
+        guard sentinels <= 1 << 16 else {
             throw configuration.failure(
                 .malformed, "extra_ids", "too many", expected: "at most 65536", got: "\(sentinels)")
         }
+        // T5's sentinels follow its vocabulary, the first one last. An id far past it is refused later.
+        let last = max(vocabulary.idBound, (tokens.lazy.map { Int($0.id) }.max() ?? -1) + 1)
+        let bound = min(last, Int(Int32.max) - sentinels - roles.count)
         for index in 0..<sentinels {
             append(
                 AddedToken(
