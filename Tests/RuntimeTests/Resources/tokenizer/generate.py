@@ -10,6 +10,7 @@ import json
 import random
 import sys
 
+from recorded_cases import cases
 from tokenizers import (
     AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers,
 )
@@ -52,17 +53,8 @@ def train(pre, size, special, files, **model):
     return tokenizer
 
 
-def cases(tokenizer, texts):
-    """Texts with their ids, and the text of the ids; then ids in no order, which cut characters."""
-    rows = []
-    for text in texts:
-        ids = tokenizer.encode(text).ids
-        rows.append({"text": text, "ids": ids, "bare": tokenizer.encode(text, add_special_tokens=False).ids,
-                     "decoded": tokenizer.decode(ids, skip_special_tokens=False), "read": tokenizer.decode(ids)})
-    return rows
-
-
 def mixed(tokenizer):
+    """Ids in no order, which cut characters, with their text."""
     rows = []
     count = tokenizer.get_vocab_size()
     for index in range(80):

@@ -14,6 +14,7 @@ import sys
 
 import sentencepiece
 import tiktoken
+from recorded_cases import cases
 from sentencepiece import sentencepiece_model_pb2
 from tiktoken._educational import bpe_train
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
@@ -66,15 +67,6 @@ unigram = piece_model("unigram_pieces", vocab_size=500, model_type="unigram", no
 piece_model("bert_pieces", vocab_size=500, model_type="unigram", byte_fallback=True, normalization_rule_name="identity", pad_id=0, bos_id=1, eos_id=2, unk_id=3,
             pad_piece="[PAD]", bos_piece="[CLS]", eos_piece="[SEP]", unk_piece="[UNK]")
 piece_model("characters", vocab_size=90, model_type="char", normalization_rule_name="identity", character_coverage=0.99)
-
-
-def cases(tokenizer, texts):
-    rows = []
-    for text in texts:
-        ids = tokenizer.encode(text).ids
-        rows.append({"text": text, "ids": ids, "bare": tokenizer.encode(text, add_special_tokens=False).ids,
-                     "decoded": tokenizer.decode(ids, skip_special_tokens=False), "read": tokenizer.decode(ids)})
-    return rows
 
 
 # The same unigrams as tokenizer.json, with every part that T5's, DeBERTa's and ALBERT's files have.
