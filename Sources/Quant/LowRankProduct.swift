@@ -139,7 +139,7 @@ public final class LowRankProduct: @unchecked Sendable {
         let width = Int(QUANT_LOW_RANK_PANEL)
         for term in terms where term.weight == weight {
             // Panels follow each other.
-            let column = term.factors.rank * term.factors.elementSize
+            let column = term.factors.rank * term.factors.type.size
             let columns = outputs.lowerBound..<(outputs.upperBound + width - 1) / width * width
             quant_prefetch(term.factors.b + columns.lowerBound * column, columns.count * column)
         }

@@ -102,4 +102,16 @@ struct KernelFormatTests {
         }
         #expect(round(instructionSet.kernels) == round(scalar))
     }
+
+    @Test(arguments: InstructionSet.supported, [1, 7, 16, 31, 33, 257])
+    func `bytes are the nearest integers`(instructionSet: InstructionSet, count: Int) {
+        // Ties among them: with a scale of 1/2 every second is one.
+        let x = Buffer((0..<count).map { Float($0 % 255 - 127) })
+        for scale: Float in [0.5, 1, 0.37] {
+            let bytes = Buffer([Int8](repeating: 99, count: count + 1))
+            instructionSet.kernels.i8_from_f32(x.pointer, count, scale, bytes.pointer)
+            let expected = (0..<count).map { Int8((x[$0] * scale).rounded(.toNearestOrEven)) }
+            #expect(bytes.array == expected + [99])
+        }
+    }
 }

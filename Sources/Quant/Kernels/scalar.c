@@ -126,6 +126,10 @@ static uint16_t saturated_f16(float x) {
   return f16_of_f32(isinf(x) ? x : x > 65504 ? 65504 : x < -65504 ? -65504 : x);
 }
 
+static void i8_from_f32(const float *x, size_t n, float scale, int8_t *out) {
+  for (size_t i = 0; i < n; i++) out[i] = (int8_t)rintf(x[i] * scale);
+}
+
 static void saturated_f16_from_f32(const float *x, size_t n, uint16_t *out) {
   for (size_t i = 0; i < n; i++) out[i] = saturated_f16(x[i]);
 }
@@ -256,7 +260,7 @@ static void gemm(const quant_gemm *p, float *scratch) {
 }
 
 static float low_rank_element(const quant_low_rank *term, const void *factor, size_t i) {
-  return term->halves ? f32_of_f16(((const uint16_t *)factor)[i]) : ((const float *)factor)[i];
+  return term->type == QUANT_FACTOR_I8 ? ((const int8_t *)factor)[i] : ((const float *)factor)[i];
 }
 
 static void low_rank_down(const quant_low_rank *term, const float *x, size_t ldx, size_t rows,
@@ -268,7 +272,7 @@ static void low_rank_down(const quant_low_rank *term, const float *x, size_t ldx
       for (size_t k = 0; k < term->inputs; k++) {
         sum += low_rank_element(term, term->a, r * stride + k) * x[m * ldx + k];
       }
-      u[m * ldu + r] = sum;
+      u[m * ldu + r] = term->type == QUANT_FACTOR_I8 ? term->scales[r] * sum : sum;
     }
   }
 }
@@ -366,6 +370,7 @@ const quant_kernels quant_kernels_scalar = {
     .f32_from_bf16 = f32_from_bf16,
     .f16_from_f32 = f16_from_f32,
     .bf16_from_f32 = bf16_from_f32,
+    .i8_from_f32 = i8_from_f32,
     .saturated_f16_from_f32 = saturated_f16_from_f32,
     .matvec = matvec,
     .matmul = matmul,

@@ -56,6 +56,17 @@ TO_16_BITS(bf16_from_f32, bf16_of_f32)
 #undef FROM_16_BITS
 #undef TO_16_BITS
 
+static void i8_from_f32(const float *x, size_t n, float scale, int8_t *out) {
+  vec factor = v_set(scale);
+  size_t i = 0;
+  for (; i + LANES <= n; i += LANES) i8_store(out + i, v_mul(v_load(x + i), factor));
+  if (i < n) {
+    int8_t rest[LANES];
+    i8_store(rest, v_mul(v_load_partial(x + i, n - i), factor));
+    memcpy(out + i, rest, n - i);
+  }
+}
+
 static void saturated_f16_from_f32(const float *x, size_t n, uint16_t *out) {
   enum { PART = 512 };
   float part[PART];

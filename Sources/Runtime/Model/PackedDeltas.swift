@@ -12,7 +12,7 @@ public final class PackedDeltas: Sendable {
 
     /// Packs the terms that `deltas` has in a model of these dimensions, on the calling thread alone.
     ///
-    /// - compute: whose precision: factors are floats in fp32, halves otherwise.
+    /// - compute: whose precision: factors are floats in fp32, bytes otherwise.
     public init(
         _ deltas: any LowRankDeltas, for model: ModelConfiguration, on compute: Compute
     ) {

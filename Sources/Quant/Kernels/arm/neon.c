@@ -89,6 +89,18 @@ V vec16 bf16_of_f32(vec x) {
   return vshrn_n_u32(vbslq_u32(vceqq_f32(x, x), rounded, quiet), 16);
 }
 
+// --- 8-bit integers ---
+
+V vec f32_of_i8(const int8_t *p) {
+  int8x8_t bytes = vreinterpret_s8_s32(vld1_dup_s32((const void *)p));
+  return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(bytes))));
+}
+V void i8_store(int8_t *p, vec x) {
+  int16x4_t words = vqmovn_s32(vcvtnq_s32_f32(x));
+  int8x8_t bytes = vqmovn_s16(vcombine_s16(words, words));
+  vst1_lane_s32((void *)p, vreinterpret_s32_s8(bytes), 0);
+}
+
 // --- 4-bit codes ---
 
 // The 16 values' bytes in four registers, which one instruction looks up.
@@ -411,6 +423,7 @@ const quant_kernels quant_kernels_neon = {
     .f32_from_bf16 = f32_from_bf16,
     .f16_from_f32 = f16_from_f32,
     .bf16_from_f32 = bf16_from_f32,
+    .i8_from_f32 = i8_from_f32,
     .saturated_f16_from_f32 = saturated_f16_from_f32,
     .matvec = matvec,
     .matmul = matmul,

@@ -157,16 +157,21 @@ enum {
   QUANT_LOW_RANK_UNIT = 16
 };
 
+// How the elements of factors are stored.
+typedef enum { QUANT_FACTOR_F32, QUANT_FACTOR_I8 } quant_factor_type;
+
 // The factors of a term y += scale B (A x), packed for products with few rows and many:
 //
 //   a  [rank][inputs, padded with zeros to a multiple of QUANT_LOW_RANK_UNIT]
 //   b  [panels][rank][QUANT_LOW_RANK_PANEL]
 //
 // Column i of panel p of b is output QUANT_LOW_RANK_PANEL * p + i, zeros beyond the last: no sum
-// goes across lanes, and a range of outputs lies together.
+// goes across lanes, and a range of outputs lies together. Bytes have a scale a rank, that of A's
+// row times that of B's column, which U is multiplied by.
 typedef struct {
   const void *a, *b;
-  int halves;  // IEEE halves, or floats
+  quant_factor_type type;
+  const float *scales;  // [rank], of bytes alone
   size_t rank, inputs, outputs;
   float scale;
 } quant_low_rank;
@@ -219,6 +224,8 @@ typedef struct quant_kernels {
   void (*f32_from_bf16)(const uint16_t *x, size_t n, float *out);
   void (*f16_from_f32)(const float *x, size_t n, uint16_t *out);
   void (*bf16_from_f32)(const float *x, size_t n, uint16_t *out);
+  // out = x * scale to the nearest integer, ties to even; |x * scale| is at most 127.
+  void (*i8_from_f32)(const float *x, size_t n, float scale, int8_t *out);
   // As f16_from_f32, but finite numbers stay finite: beyond ±65504 they become ±65504.
   void (*saturated_f16_from_f32)(const float *x, size_t n, uint16_t *out);
 
@@ -244,8 +251,8 @@ typedef struct quant_kernels {
 
   // Every bit of a row's result depends on that row and the term alone.
 
-  // U = X Aᵀ: u[m * ldu + r] = sum_k a[r][k] x[m * ldx + k] for rank_begin <= r < rank_end,
-  // m < rows.
+  // U = X Aᵀ, times the scales of bytes: u[m * ldu + r] = scales[r] sum_k a[r][k] x[m * ldx + k]
+  // for rank_begin <= r < rank_end, m < rows.
   void (*low_rank_down)(const quant_low_rank *term, const float *x, size_t ldx, size_t rows,
                         size_t rank_begin, size_t rank_end, float *u, size_t ldu);
   // Y += scale U Bᵀ: y[m * ldy + o] += scale sum_r u[m * ldu + r] b[o][r] for output_begin <= o <

@@ -112,6 +112,18 @@ V vec16 bf16_of_f32(vec x) {
   return _mm_packus_epi32(_mm256_castsi256_si128(high), _mm256_extracti128_si256(high, 1));
 }
 
+// --- 8-bit integers ---
+
+V vec f32_of_i8(const int8_t *p) {
+  return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const void *)p)));
+}
+V void i8_store(int8_t *p, vec x) {
+  __m256i words = _mm256_cvtps_epi32(x);
+  __m128i pairs =
+      _mm_packs_epi32(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+  _mm_storel_epi64((void *)p, _mm_packs_epi16(pairs, pairs));
+}
+
 // --- 4-bit codes ---
 
 // The 16 values in two registers; permutevar looks at the low three bits of an index, and the
@@ -287,6 +299,7 @@ const quant_kernels quant_kernels_avx2 = {
     .f32_from_bf16 = f32_from_bf16,
     .f16_from_f32 = f16_from_f32,
     .bf16_from_f32 = bf16_from_f32,
+    .i8_from_f32 = i8_from_f32,
     .saturated_f16_from_f32 = saturated_f16_from_f32,
     .matvec = matvec,
     .matmul = matmul,

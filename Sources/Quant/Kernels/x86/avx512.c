@@ -92,6 +92,15 @@ V vec16 bf16_of_f32(vec x) {
   return _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16));
 }
 
+// --- 8-bit integers ---
+
+V vec f32_of_i8(const int8_t *p) {
+  return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const void *)p)));
+}
+V void i8_store(int8_t *p, vec x) {
+  _mm_storeu_si128((void *)p, _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(x)));
+}
+
 // --- 4-bit codes ---
 
 // The 16 values in one register; permutexvar looks at the low four bits of an index.
@@ -246,6 +255,7 @@ const quant_kernels quant_kernels_avx512 = {
     .f32_from_bf16 = f32_from_bf16,
     .f16_from_f32 = f16_from_f32,
     .bf16_from_f32 = bf16_from_f32,
+    .i8_from_f32 = i8_from_f32,
     .saturated_f16_from_f32 = saturated_f16_from_f32,
     .matvec = matvec,
     .matmul = matmul,
