@@ -173,14 +173,16 @@ import Testing
 
     @Test func `an adapter is as large as its factors`() throws {
         try withQuantized(Self.tiny[0]) { path in
-            for (precision, size) in [(Precision.fp32, 4), (.int16, 2)] {
+            for (precision, size) in [(Precision.fp32, 4), (.int16, 1)] {
                 let compute = Compute(threads: 1, precision: precision)
                 let model = try LlamaModel(checkpoint: Checkpoints.open(path), on: compute)
                 let adapter = adapter(rank: 3, seed: 1, of: model)
                 let packed = PackedDeltas(adapter, for: model.configuration, on: compute)
-                // All of the model's widths are multiples of 32: nothing is padded.
+                // All of the model's widths are multiples of 32: no factor is padded, but A, B and the
+                // scales of bytes each begin a cache line.
                 let elements = adapter.deltas.values.reduce(0) { $0 + $1.a.count + $1.b.count }
-                #expect(packed.memory == elements * size)
+                let lines = size == 1 ? 3 * 64 * adapter.deltas.count : 0
+                #expect((elements * size...elements * size + lines).contains(packed.memory))
             }
         }
     }
