@@ -48,7 +48,7 @@ struct Bench: ParsableCommand {
         let compute = model.compute(common)
         let clock = ContinuousClock()
         let start = clock.now
-        let model = try LlamaModel(checkpoint: checkpoint, on: compute)
+        let model = try DecoderModel(checkpoint: checkpoint, on: compute)
         let loading = start.duration(to: clock.now)
         let adapter = try Adapters.sum(
             self.model.adapter, over: model, of: checkpoint, on: compute)

@@ -35,7 +35,7 @@ struct Logits: ParsableCommand {
         let checkpoint = try Checkpoints.open(model.model)
         // Whoever asks for logits compares them.
         let compute = self.model.compute(common, unlessGiven: .fp32)
-        let model = try LlamaModel(checkpoint: checkpoint, on: compute)
+        let model = try DecoderModel(checkpoint: checkpoint, on: compute)
         let adapter = try Adapters.sum(
             self.model.adapter, over: model, of: checkpoint, on: compute)
         let pass = InferencePass(model: model, compute: compute)

@@ -41,7 +41,6 @@ import Testing
         ["perplexity", "--model", "x", "--text", "y", "--context", "1"],
         ["inspect", "x", "--threads", "0"],
         ["train", "--model", "x", "--data", "y", "--output", "z", "--epochs", "1", "--steps", "1"],
-        ["train", "--model", "x", "--data", "y", "--output", "z", "--target-modules", "q_prj"],
         ["logits", "--model", "x", "--tokens", "1,two", "--output", "y"],
         ["evaluate", "--model", "x"], ["evaluate", "--model", "x", "--task", "y", "--by", "luck"],
         ["evaluate", "--model", "x", "--task", "y", "--limit", "0"],

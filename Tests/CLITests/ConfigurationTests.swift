@@ -107,7 +107,7 @@ import Testing
     @Test(arguments: [
         ("rank: sixteen", "--rank"), ("rank: [1, 2]", "--rank"), ("rank: true", "--rank"),
         ("rank: 2000", "--rank"), ("method: sgd", "--method"),
-        ("target-modules: [q_prj]", "--target-modules"), ("warmup: -1", "--warmup"),
+        ("warmup: -1", "--warmup"),
     ])
     func `a value that its flag does not take is refused, naming the line`(
         text: String, flag: String

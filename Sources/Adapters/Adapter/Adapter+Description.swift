@@ -6,9 +6,7 @@ extension Adapter {
     /// Keys: name, method, rank, alpha, modules, parameters, target_modules, base, base_digest, digest,
     /// bundle (the manifest, or null).
     public var summary: JSON {
-        let targets = LinearModule.allCases.filter { module in
-            deltas.keys.contains { $0.module == module }
-        }
+        let targets = Set(deltas.keys.map(\.module)).sorted()
         return [
             "name": .string(name),
             "method": .string(manifest?.method ?? configuration.method),
@@ -17,7 +15,7 @@ extension Adapter {
                 ?? .double(configuration.alpha),
             "modules": .int(moduleCount),
             "parameters": .int(parameterCount),
-            "target_modules": .array(targets.map { .string($0.rawValue) }),
+            "target_modules": .array(targets.map { .string($0.name) }),
             "base": configuration.baseModel.map { .string($0) } ?? .null,
             "base_digest": manifest?.baseDigest.map { .string($0) } ?? .null,
             "digest": .string(digest),

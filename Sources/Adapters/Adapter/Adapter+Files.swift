@@ -62,13 +62,14 @@ extension Adapter {
         var magnitudes: [ModulePath: Buffer<Float>] = [:]
         // Whether magnitudes are the base's own norms, its weights alone can tell.
         var changes = configuration.usesDoRA
-        for path in factors.keys.inModelOrder() {
+        for path in factors.keys.sorted() {
             guard let term = terms[path] else { continue }
             func matrix(_ factor: Factor) throws -> StoredFactor {
                 guard let tensor = factors[path]?[factor] else {
                     throw LorikeetError(
                         .mismatch, source, "\(path) has no \(factor.rawValue)",
-                        expected: "both lora_A and lora_B")
+                        expected: "both lora_A and lora_B",
+                        got: factors[path]?.values.first?.name)
                 }
                 let dimension = factor == .a ? 0 : 1
                 guard tensor.shape.count == 2, tensor.shape[dimension] == term.rank,
@@ -138,7 +139,7 @@ extension Adapter {
     ///
     /// - Throws: `.mismatch`, naming expected and got.
     func check(against model: ModelConfiguration, source: String) throws {
-        for path in deltas.keys.inModelOrder() {
+        for path in deltas.keys.sorted() {
             guard let delta = deltas[path] else { continue }
             guard path.layer < model.layerCount else {
                 throw LorikeetError(
@@ -146,7 +147,13 @@ extension Adapter {
                     expected: "layers 0 to \(model.layerCount - 1)", got: "layer \(path.layer)",
                     advice: "The adapter belongs to another base.")
             }
-            let (outputs, inputs) = path.module.shape(in: model)
+            guard let (outputs, inputs) = model.modules.shape(of: path.module) else {
+                throw LorikeetError(
+                    .mismatch, source, "\(path) is no module of the base",
+                    expected: "modules such as "
+                        + model.modules.all.map(\.name).joined(separator: ", "),
+                    got: path.module.path, advice: "The adapter belongs to another base.")
+            }
             let widths = [("lora_A", inputs, delta.a), ("lora_B", outputs, delta.b)]
             for (factor, width, values) in widths where values.count != width * delta.rank {
                 let (rank, got) = (delta.rank, values.count / delta.rank)
@@ -158,14 +165,14 @@ extension Adapter {
             }
         }
         let targets = try configuration.targetedModules(
-            layerCount: model.layerCount, source: source)
+            in: model.modules, source: source)
         for path in targets where deltas[path] == nil {
             throw LorikeetError(
                 .mismatch, source, "target_modules names \(path), which has no factors",
                 expected: "factors of \(targets.count) modules", got: "of \(moduleCount)")
         }
         let targeted = Set(targets)
-        for path in deltas.keys.inModelOrder() where !targeted.contains(path) {
+        for path in deltas.keys.sorted() where !targeted.contains(path) {
             throw LorikeetError(
                 .mismatch, source,
                 "there are factors of \(path), which target_modules does not name",

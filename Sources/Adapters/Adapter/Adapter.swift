@@ -87,14 +87,14 @@ public final class Adapter: LowRankDeltas {
             + magnitudes.values.reduce(0) { $0 + Buffer<Float>.memory($1.count) }
     }
 
-    /// SHA-256 over each module in the model's order: a line of its name, rank, widths and scale's bits,
+    /// SHA-256 over each module in its order: a line of its name, rank, widths and scale's bits,
     /// with ` magnitude` at its end for DoRA, then A, B and the magnitudes as little-endian fp32.
     private static func digest(
         of deltas: [ModulePath: LowRankDelta], _ magnitudes: [ModulePath: Buffer<Float>]
     ) -> String {
         var hash = SHA256()
         hash.update(data: Array("lorikeet adapter 1\n".utf8))
-        for path in deltas.keys.inModelOrder() {
+        for path in deltas.keys.sorted() {
             guard let delta = deltas[path] else { continue }
             let (inputs, outputs) = (delta.a.count / delta.rank, delta.b.count / delta.rank)
             let magnitude = magnitudes[path]
@@ -115,14 +115,5 @@ extension LowRankDelta {
     /// Bytes of the factors and output scales.
     var memory: Int {
         [a, b, outputScale].reduce(0) { $0 + ($1.map { Buffer<Float>.memory($0.count) } ?? 0) }
-    }
-}
-
-extension Sequence<ModulePath> {
-    /// By layer, then as `LinearModule` lists them.
-    func inModelOrder() -> [ModulePath] {
-        let order = Dictionary(
-            uniqueKeysWithValues: LinearModule.allCases.enumerated().map { ($1, $0) })
-        return sorted { ($0.layer, order[$0.module] ?? 0) < ($1.layer, order[$1.module] ?? 0) }
     }
 }

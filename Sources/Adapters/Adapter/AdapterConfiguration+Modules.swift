@@ -32,12 +32,12 @@ extension AdapterConfiguration {
         return terms
     }
 
-    /// The modules of a model of `layerCount` blocks that the configuration targets, in the model's order.
+    /// Those of `modules` that the configuration targets, in the model's order.
     ///
     /// - Throws: `.mismatch` when a listed name matches no module, or no module is left.
-    public func targetedModules(layerCount: Int, source: String) throws -> [ModulePath] {
-        let all = (0..<layerCount).flatMap { layer in
-            LinearModule.allCases.map { ModulePath(layer: layer, module: $0) }
+    public func targetedModules(in modules: BlockModules, source: String) throws -> [ModulePath] {
+        let all = (0..<modules.layerCount).flatMap { layer in
+            modules.all.map { ModulePath(layer: layer, module: $0) }
         }
         if case .list(let names) = targetModules {
             for name in names where !all.contains(where: { Self.ends($0.description, with: name) })
@@ -50,7 +50,8 @@ extension AdapterConfiguration {
         }
         let isTarget = try Self.matcher(targetModules, source: source)
         let isExcluded = try excludedModules.map { try Self.matcher($0, source: source) }
-        let isLayerChosen = try layerMatcher(source: source)
+        let isLayerChosen = try layerMatcher(
+            blocks: modules.all.first?.blocks ?? "", source: source)
         let chosen = all.filter { path in
             let name = path.description
             return isTarget(name) && isExcluded?(name) != true && isLayerChosen(path)
@@ -79,15 +80,15 @@ extension AdapterConfiguration {
     }
 
     /// `layers_to_transform` counts for listed targets only, and where one of `layers_pattern`, if there
-    /// are any, precedes the number: in our names `layers` always does.
-    private func layerMatcher(source: String) throws -> (ModulePath) -> Bool {
+    /// are any, precedes the number, in our names as in `model.layers`.
+    private func layerMatcher(blocks: String, source: String) throws -> (ModulePath) -> Bool {
         guard let layersToTransform, !layersToTransform.isEmpty, case .list = targetModules else {
             return { _ in true }
         }
         let precedes = try layersPattern.map {
             try ModuleNamePattern("(.*\\.)?(\($0))", source: source)
         }
-        guard precedes.isEmpty || precedes.contains(where: { $0.matches("model.layers") }) else {
+        guard precedes.isEmpty || precedes.contains(where: { $0.matches(blocks) }) else {
             return { _ in false }
         }
         let layers = Set(layersToTransform)

@@ -51,7 +51,7 @@ public struct AdapterConfiguration: Sendable, Equatable {
     /// Creates the configuration of a LoRA adapter for a causal language model.
     public init(
         rank: Int, alpha: Double,
-        targetModules: ModuleNames = .list(LinearModule.allCases.map(\.rawValue)),
+        targetModules: ModuleNames = .list(LinearModule.llama.map(\.name)),
         usesRSLoRA: Bool = false, usesDoRA: Bool = false, dropout: Double = 0,
         baseModel: String? = nil
     ) {

@@ -18,7 +18,7 @@ extension Adapters {
     ///
     /// - Throws: what `load(_:for:)` and `DeltaSum` throw.
     public static func sum(
-        _ paths: [String], over model: LlamaModel, of checkpoint: some Checkpoint,
+        _ paths: [String], over model: DecoderModel, of checkpoint: some Checkpoint,
         on compute: Compute
     ) throws -> (any LowRankDeltas)? {
         let adapters = try paths.map { path in

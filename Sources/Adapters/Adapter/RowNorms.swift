@@ -45,7 +45,7 @@ public final class RowNorms: Sendable {
     }
 
     /// The norms over `model`.
-    public convenience init(_ model: LlamaModel, on compute: Compute) {
+    public convenience init(_ model: DecoderModel, on compute: Compute) {
         self.init(on: compute) { model.weight(at: $0) }
     }
 

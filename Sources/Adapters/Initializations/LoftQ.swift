@@ -54,7 +54,7 @@ public struct LoftQ: Sendable {
         let method = MethodName.lora
         let alpha = alpha ?? Double(2 * rank)
         let adapter = TrainableAdapter(
-            shapes: TrainableAdapter.Shape.shapes(of: LinearModule.allCases, in: configuration),
+            shapes: TrainableAdapter.Shape.shapes(of: configuration.modules.all, in: configuration),
             rank: rank, scale: method.scale(rank: rank, alpha: alpha))
         var (recovered, lost) = (0.0, 0.0)
         for (index, module) in adapter.modules.enumerated() {

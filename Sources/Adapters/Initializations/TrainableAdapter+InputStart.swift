@@ -20,7 +20,7 @@ extension TrainableAdapter {
     /// - Returns: how many tokens were looked at.
     /// - Throws: what the model throws; `.invalidArgument` where the rows have too few tokens for the rank.
     package func startFromInputs(
-        of rows: any TrainingRows, seed: UInt64, model: LlamaModel, compute: Compute
+        of rows: any TrainingRows, seed: UInt64, model: DecoderModel, compute: Compute
     ) throws -> Int {
         for module in modules { try requireRank(of: module) }
         var inputs: [ModulePath: InputDirections] = [:]

@@ -12,7 +12,7 @@ extension TrainableAdapter {
     ///
     /// - Throws: `.invalidArgument` for a rank that a layer's weight does not have.
     package func startFromPrincipalComponents(
-        of model: LlamaModel, seed: UInt64, compute: Compute
+        of model: DecoderModel, seed: UInt64, compute: Compute
     ) throws {
         for module in modules {
             guard let weight = model.weight(at: module.path) else {

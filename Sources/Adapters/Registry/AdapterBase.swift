@@ -42,7 +42,7 @@ public final class AdapterBase: Sendable {
     }
 
     /// How many linear layers an adapter could have terms at.
-    var moduleCount: Int { configuration.layerCount * LinearModule.allCases.count }
+    var moduleCount: Int { configuration.layerCount * configuration.modules.entries.count }
 
     /// Reads the adapter at `path` and checks all that can be checked without running it.
     ///

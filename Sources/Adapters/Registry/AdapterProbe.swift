@@ -16,7 +16,7 @@ public final class AdapterProbe<Terms: Sendable>: Sendable {
     ///
     /// - packed: an adapter's terms as inputs take them.
     public convenience init(
-        _ model: LlamaModel, on compute: Compute,
+        _ model: DecoderModel, on compute: Compute,
         packed: @escaping @Sendable (Terms) -> PackedDeltas
     ) {
         // Attention over one token is the same whatever queries and keys are: it takes two.

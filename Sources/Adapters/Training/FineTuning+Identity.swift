@@ -39,7 +39,8 @@ extension FineTuning {
             "--beta": "\(training.beta)",
             "--rank": "\(options.rank)",
             "--alpha": "\(alpha)",
-            "--target-modules": options.targetModules.map(\.rawValue).joined(separator: ","),
+            "--target-modules": targets(in: model.model.configuration).map(\.name)
+                .joined(separator: ","),
             "--epochs": epochs,
             "--steps": steps,
             "--max-memory": options.maximumMemory.map { "\($0)" } ?? "none",

@@ -64,6 +64,8 @@ extension FineTuning {
         note: (String) -> Void = { _ in }
     ) throws -> Preparation {
         try AtomicOutput.requireAbsent(output, unless: replace)
+        try model.model.configuration.modules.require(
+            options.targetModules, source: "--target-modules")
         let data = try read(model, data: path)
         let length = maximumLength(for: model)
         let base = try MemoryPlan.Base(model)

@@ -1,6 +1,11 @@
 import LorikeetRuntime
 
 extension FineTuning {
+    /// The layers of each block that are adapted.
+    func targets(in model: ModelConfiguration) -> [LinearModule] {
+        model.modules.named(options.targetModules)
+    }
+
     /// The adapter to start from: the one given, or what `quantize` computed beside the base.
     func initialAdapter(over model: LanguageModel) throws -> Adapter? {
         var path = options.initialAdapter
@@ -32,7 +37,7 @@ extension FineTuning {
         note: (String) -> Void
     ) throws -> TrainableAdapter {
         let shapes = TrainableAdapter.Shape.shapes(
-            of: options.targetModules, in: model.model.configuration)
+            of: targets(in: model.model.configuration), in: model.model.configuration)
         let method = options.training.method
         let scale = method.scale(rank: options.rank, alpha: alpha)
         guard method.startsFromB || (initial == nil && options.initialization.leavesBZero) else {

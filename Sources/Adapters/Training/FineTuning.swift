@@ -18,7 +18,7 @@ public struct FineTuning: Sendable {
         /// alpha; nil for twice the rank.
         public var alpha: Double?
         /// The layers of each block that are adapted.
-        public var targetModules = LinearModule.allCases
+        public var targetModules: [String] = []
         /// How instructions are put; nil for as chats where the model has a template.
         public var prompt: PromptStyle?
         /// Longer rows are cut.
@@ -214,7 +214,8 @@ public struct FineTuning: Sendable {
         let growth = Double(rank) / Double(options.rank)
         return AdapterConfiguration(
             rank: rank, alpha: alpha * (usesRSLoRA ? growth.squareRoot() : growth),
-            targetModules: .list(options.targetModules.map(\.rawValue)), usesRSLoRA: usesRSLoRA,
+            targetModules: .list(targets(in: model.model.configuration).map(\.name)),
+            usesRSLoRA: usesRSLoRA,
             usesDoRA: options.training.method.trainsMagnitudes,
             dropout: options.training.regularization.dropout,
             baseModel: (model.checkpoint.path as NSString).lastPathComponent)

@@ -71,7 +71,7 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
         }
     }
 
-    /// The layers: by block, within one in the order of `LinearModule.allCases`.
+    /// The layers in their order: by block, within one by module.
     public let modules: [Module]
     /// The rank r.
     public let rank: Int
@@ -94,13 +94,7 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
         shapes: [Shape], rank: Int, scale: Float, norms: RowNorms? = nil, learnsA: Bool = true
     ) {
         precondition(rank > 0 && !shapes.isEmpty, "rank \(rank), \(shapes.count) layers")
-        let order = Dictionary(
-            uniqueKeysWithValues: LinearModule.allCases.enumerated().map { ($1, $0) })
-        let sorted = shapes.sorted {
-            ($0.path.layer, order[$0.path.module] ?? 0) < (
-                $1.path.layer, order[$1.path.module] ?? 0
-            )
-        }
+        let sorted = shapes.sorted { $0.path < $1.path }
         modules = sorted.enumerated().map { index, shape in
             let (aCount, bCount) = (rank * shape.inputSize, shape.outputSize * rank)
             let magnitude = norms.map { _ in Magnitude(shape.outputSize) }

@@ -12,7 +12,7 @@ public final class LanguageModel: Sendable {
     /// The files it came from.
     public let checkpoint: any Checkpoint
     /// The weights.
-    public let model: LlamaModel
+    public let model: DecoderModel
     /// The tokenizer.
     public let tokenizer: Tokenizer
     /// How a conversation becomes a prompt; nil for a base model without a template.
@@ -31,7 +31,7 @@ public final class LanguageModel: Sendable {
             let files = try TokenizerFiles(checkpoint)
             return (try files.tokenizer(), try files.chatTemplate())
         }
-        let model = Result { [checkpoint] in try LlamaModel(checkpoint: checkpoint, on: compute) }
+        let model = Result { [checkpoint] in try DecoderModel(checkpoint: checkpoint, on: compute) }
         (tokenizer, chatTemplate) = try text.value()
         self.model = try model.get()
         guard tokenizer.vocabularyCount <= self.model.configuration.vocabularySize else {

@@ -40,7 +40,7 @@ public struct SpeedTest: Sendable {
     ///
     /// - Throws: `.invalidArgument` for more tokens than the model's positions.
     public init(
-        _ model: LlamaModel, adapter: (any LowRankDeltas)? = nil, options: Options = Options(),
+        _ model: DecoderModel, adapter: (any LowRankDeltas)? = nil, options: Options = Options(),
         on compute: Compute
     ) throws {
         let length = max(options.prefill + 1, options.depth + options.decode + 1)

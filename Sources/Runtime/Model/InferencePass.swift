@@ -17,7 +17,7 @@ public final class InferencePass {
     }
 
     /// The model.
-    public let model: LlamaModel
+    public let model: DecoderModel
     /// What it runs on.
     public let compute: Compute
 
@@ -39,7 +39,7 @@ public final class InferencePass {
     private lazy var crossEntropy = CrossEntropy(output: model.output, on: compute)
 
     /// Allocates scratch for `chunk` tokens at a time.
-    public init(model: LlamaModel, compute: Compute, chunk: Int = 512) {
+    public init(model: DecoderModel, compute: Compute, chunk: Int = 512) {
         precondition(chunk > 0, "a chunk of \(chunk) tokens")
         let configuration = model.configuration
         self.model = model
@@ -247,10 +247,11 @@ public final class InferencePass {
                     .init(
                         start: $0.start, count: $0.tokens.count, cache: inputs[$0.input].cache)
                 })
-            scratch.prepare(batch, adapter: nil, layers: model.blocks.count)
+            scratch.prepare(batch, adapter: nil, modules: model.modules)
             var pass = ForwardContext(
-                batch: batch, adaptedRows: adaptedRows(pieces, of: inputs), rotary: rotary,
-                scratch: scratch, compute: compute)
+                batch: batch, modules: model.modules,
+                adaptedRows: adaptedRows(pieces, of: inputs), rotary: rotary, scratch: scratch,
+                compute: compute)
             for piece in pieces {
                 model.embed(
                     inputs[piece.input].tokens[piece.tokens],

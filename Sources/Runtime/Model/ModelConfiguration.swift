@@ -1,4 +1,7 @@
-/// What config.json says of a decoder of the Llama family (Llama 1, 2, 3, SmolLM2).
+/// What config.json says of a decoder: its dimensions, and which parts its blocks are made of.
+///
+/// The parts read it; what an architecture calls its fields, and what it leaves out, its own file knows
+/// (`Architectures/`).
 public struct ModelConfiguration: Sendable, Equatable {
     /// Width of the residual stream.
     public var hiddenSize: Int
@@ -24,6 +27,8 @@ public struct ModelConfiguration: Sendable, Equatable {
     public var ropeScaling: RopeScaling?
     /// Whether the output projection is the embedding.
     public var tiesEmbeddings: Bool
+    /// Whether queries, keys and values are one layer, and gate and linear half another.
+    public var fusesProjections = false
 
     /// A stretching of the rotary frequencies (`rope_scaling` or `rope_parameters`).
     public enum RopeScaling: Sendable, Equatable {
@@ -35,7 +40,7 @@ public struct ModelConfiguration: Sendable, Equatable {
             originalMaximumPositions: Int)
     }
 
-    /// Creates a configuration.
+    /// Creates the configuration of a Llama; other decoders differ in what is set afterwards.
     public init(
         hiddenSize: Int, intermediateSize: Int, layerCount: Int, headCount: Int,
         keyValueHeadCount: Int, headSize: Int, vocabularySize: Int, maximumPositions: Int,
@@ -53,5 +58,36 @@ public struct ModelConfiguration: Sendable, Equatable {
         self.ropeTheta = ropeTheta
         self.ropeScaling = ropeScaling
         self.tiesEmbeddings = tiesEmbeddings
+    }
+}
+
+extension ModelConfiguration {
+    /// heads · headSize.
+    package var queryWidth: Int { headCount * headSize }
+    /// keyValueHeads · headSize.
+    package var keyWidth: Int { keyValueHeadCount * headSize }
+
+    /// The linear layers of the blocks, as `BlockProduct` orders their products.
+    public var modules: BlockModules {
+        let (C, I, Q, K) = (hiddenSize, intermediateSize, queryWidth, keyWidth)
+        let inputs: (attention: [BlockModules.Entry], feedForward: [BlockModules.Entry]) =
+            fusesProjections
+            ? (
+                [.init(.queryKeyValue, outputs: Q + 2 * K, inputs: C)],
+                [.init(.gateUp, outputs: 2 * I, inputs: C)]
+            )
+            : (
+                [
+                    .init(.query, outputs: Q, inputs: C), .init(.key, outputs: K, inputs: C),
+                    .init(.value, outputs: K, inputs: C),
+                ],
+                [.init(.gate, outputs: I, inputs: C), .init(.up, outputs: I, inputs: C)]
+            )
+        return BlockModules(
+            layerCount: layerCount,
+            products: [
+                inputs.attention, [.init(.output, outputs: C, inputs: Q)], inputs.feedForward,
+                [.init(.down, outputs: C, inputs: I)],
+            ])
     }
 }

@@ -21,10 +21,9 @@ package struct NoiseKeys: Sendable {
     /// The embeddings' place; a layer's are above.
     static let embedding = 0
 
-    /// The place of the layer at `path`.
-    static func place(_ path: ModulePath) -> Int {
-        let index = LinearModule.allCases.firstIndex(of: path.module) ?? 0
-        return 1 + path.layer * LinearModule.allCases.count + index
+    /// The place of a block's layer among all places.
+    static func place(layer: Int, place: Int, of modules: BlockModules) -> Int {
+        1 + layer * modules.entries.count + place
     }
 
     /// The key of a token's noise at one of the places where there is some.

@@ -7,19 +7,25 @@ public import LorikeetQuant
 public final class PackedDeltas: Sendable {
     /// Bytes of all factors and output scales.
     public let memory: Int
-    // [layers, modules]
+    // [layers, places]
     private let factors: [LowRankFactors?]
+    private let places: Int
 
     /// Packs the terms that `deltas` has in a model of these dimensions, on the calling thread alone.
     ///
     /// - compute: whose precision: factors are floats in fp32, bytes otherwise.
-    public init(
+    public convenience init(
         _ deltas: any LowRankDeltas, for model: ModelConfiguration, on compute: Compute
     ) {
-        let terms = (0..<model.layerCount).flatMap { layer in
-            LinearModule.allCases.map { module in
-                let path = ModulePath(layer: layer, module: module)
-                return Self.checked(deltas.delta(at: path), module.shape(in: model))
+        self.init(deltas, for: model.modules, on: compute)
+    }
+
+    /// Packs the terms that `deltas` has at `modules`, on the calling thread alone.
+    public init(_ deltas: any LowRankDeltas, for modules: BlockModules, on compute: Compute) {
+        let terms = (0..<modules.layerCount).flatMap { layer in
+            modules.entries.map { entry in
+                let path = ModulePath(layer: layer, module: entry.module)
+                return Self.checked(deltas.delta(at: path), entry)
             }
         }
         let bytes = terms.reduce(0) { sum, delta in
@@ -37,11 +43,12 @@ public final class PackedDeltas: Sendable {
                     outputScale: $0.outputScale, in: shared, on: compute)
             }
         }
+        places = modules.entries.count
         memory = factors.reduce(0) { $0 + ($1?.memory ?? 0) }
     }
 
     private static func checked(
-        _ delta: LowRankDelta?, _ shape: (outputs: Int, inputs: Int)
+        _ delta: LowRankDelta?, _ shape: BlockModules.Entry
     ) -> LowRankDelta? {
         guard let delta else { return nil }
         precondition(
@@ -52,25 +59,10 @@ public final class PackedDeltas: Sendable {
         return delta
     }
 
-    /// The factors of the layer's module, or nil where the adapter or the model has none.
-    subscript(layer: Int, module: LinearModule) -> LowRankFactors? {
-        let place = layer * LinearModule.allCases.count + module.index
-        return place < factors.count ? factors[place] : nil
-    }
-}
-
-extension LinearModule {
-    /// Its place among `allCases`.
-    fileprivate var index: Int {
-        switch self {
-        case .query: 0
-        case .key: 1
-        case .value: 2
-        case .output: 3
-        case .gate: 4
-        case .up: 5
-        case .down: 6
-        }
+    /// The factors of the layer's module at `place`, or nil where the adapter or the model has none.
+    subscript(layer: Int, place: Int) -> LowRankFactors? {
+        let index = layer * places + place
+        return index < factors.count ? factors[index] : nil
     }
 }
 

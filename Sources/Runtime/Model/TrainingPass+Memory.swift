@@ -59,7 +59,7 @@ extension TrainingPass {
 
     /// The memory of a pass over a model, once it has seen its largest batch.
     public static func memory(
-        _ model: LlamaModel.Memory, _ dimensions: Dimensions
+        _ model: DecoderModel.Memory, _ dimensions: Dimensions
     ) -> Memory {
         let (configuration, tokens) = (model.configuration, dimensions.tokens)
         let width = Buffer<Float>.memory(tokens * configuration.hiddenSize)

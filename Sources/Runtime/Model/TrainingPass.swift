@@ -8,7 +8,7 @@ import QuantKernels
 /// input and runs forward once more when its gradient is due. Blocks below the lowest one that learns are run forward and forgotten.
 public final class TrainingPass: LossAndGradients {
     /// The model.
-    public let model: LlamaModel
+    public let model: DecoderModel
     /// What it runs on.
     public let compute: Compute
     /// The most tokens that one call takes.
@@ -36,7 +36,7 @@ public final class TrainingPass: LossAndGradients {
     ///   - lossChunk: positions of which there are logits at once; nil for the usual number.
     ///   - regularization: what `accumulate` does and `evaluate` does not.
     public init(
-        model: LlamaModel, compute: Compute, maximumTokens: Int, recomputesBlocks: Bool,
+        model: DecoderModel, compute: Compute, maximumTokens: Int, recomputesBlocks: Bool,
         lossChunk: Int? = nil, regularization: Regularization = Regularization()
     ) {
         precondition(maximumTokens > 0, "a training pass of \(maximumTokens) tokens")
@@ -153,10 +153,10 @@ public final class TrainingPass: LossAndGradients {
         let (batch, targets) = try layOut(rows)
         let (alpha, dropout) = (regularization.embeddingNoise, regularization.dropout)
         forwardScratch.prepare(
-            batch, adapter: adapter, layers: model.blocks.count, drops: dropout > 0)
+            batch, adapter: adapter, modules: model.modules, drops: dropout > 0)
         var pass = ForwardContext(
-            batch: batch, adapter: adapter, rotary: rotary, scratch: forwardScratch,
-            compute: compute, observer: observer)
+            batch: batch, modules: model.modules, adapter: adapter, rotary: rotary,
+            scratch: forwardScratch, compute: compute, observer: observer)
         model.embed(rows.flatMap(\.inputIDs), into: inputs[0].pointer, on: compute)
         if alpha > 0 || dropout > 0 {
             let keys = NoiseKeys(rows, seed: regularization.seed)
@@ -191,7 +191,7 @@ public final class TrainingPass: LossAndGradients {
             on: compute)
         var pass = BackwardContext(forward: forward, adapter: adapter, scratch: backwardScratch)
         let learning = model.blocks.indices.filter { layer in
-            LinearModule.allCases.contains {
+            model.modules.all.contains {
                 adapter.gradient(at: ModulePath(layer: layer, module: $0)) != nil
             }
         }

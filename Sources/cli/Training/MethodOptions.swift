@@ -18,8 +18,8 @@ struct MethodOptions: ParsableArguments {
     var alpha: Double?
 
     @Option(
-        help: "Layers to adapt, separated by commas; default: all seven linear layers of a block.")
-    var targetModules = LinearModule.allCases.map(\.rawValue).joined(separator: ",")
+        help: "Layers to adapt, separated by commas; default: all linear layers of a block.")
+    var targetModules: String?
 
     @Option(help: "How factors begin: default, gaussian, orthogonal, pissa, loftq or eva.")
     var `init` = Initialization.kaiming
@@ -69,13 +69,15 @@ struct MethodOptions: ParsableArguments {
         guard adaloraTargetRank.map({ (1...rank).contains($0) }) ?? true else {
             throw ValidationError("--adalora-target-rank: expected 1 to --rank, \(rank).")
         }
-        _ = try modules()
     }
 
     func apply(to options: inout FineTuning.Options) throws {
         options.rank = rank
         options.alpha = alpha
-        options.targetModules = try modules()
+        options.targetModules =
+            targetModules?.split(separator: ",").map {
+                $0.trimmingCharacters(in: .whitespaces)
+            } ?? []
         options.initialization = `init`
         options.initialAdapter = initAdapter
         if let method { options.training.method = method }
@@ -87,17 +89,6 @@ struct MethodOptions: ParsableArguments {
         options.training.adaLoRA.warmup = adaloraWarmup
         options.training.adaLoRA.final = adaloraFinal
         options.training.adaLoRA.interval = adaloraInterval
-    }
-
-    private func modules() throws -> [LinearModule] {
-        try targetModules.split(separator: ",").map { name in
-            guard let module = LinearModule(rawValue: name.trimmingCharacters(in: .whitespaces))
-            else {
-                let names = LinearModule.allCases.map(\.rawValue).joined(separator: ", ")
-                throw ValidationError("--target-modules: '\(name)' is none of \(names).")
-            }
-            return module
-        }
     }
 }
 

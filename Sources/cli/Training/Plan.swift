@@ -33,6 +33,8 @@ struct Plan: ParsableCommand {
         let base = try MemoryPlan.Base(
             checkpoint, precision: precision.precision ?? .int16, threads: common.threadCount)
         let options = try options()
+        try base.model.configuration.modules.require(
+            options.targetModules, source: "--target-modules")
         let data = try dataOptions.shape(for: checkpoint, options)
         let tuning = try FineTuning(options: options).fitted(base, data: data)
         let plan = tuning.memoryPlan(base, data: data)

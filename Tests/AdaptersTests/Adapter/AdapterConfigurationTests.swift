@@ -42,7 +42,7 @@ struct AdapterConfigurationTests {
         let configuration = try AdapterConfiguration(
             json: JSON(contentsOf: folder + "/adapter_config.json"), source: folder)
         let expected = try #require(JSON(contentsOf: folder + "/terms.json").object)
-        let paths = try configuration.targetedModules(layerCount: 2, source: folder)
+        let paths = try configuration.targetedModules(in: smallModel.modules, source: folder)
         #expect(Set(paths.map(\.description)) == Set(expected.keys))
         for (path, term) in try configuration.terms(at: paths, source: folder) {
             #expect(term.rank == expected[path.description]?["rank"]?.int)
@@ -109,7 +109,7 @@ struct AdapterConfigurationTests {
         let layers: [(String, JSON)] = key == "layers_pattern" ? [("layers_to_transform", [0])] : []
         let configuration = try configuration([(key, value)] + layers)
         let error = try failure {
-            _ = try configuration.targetedModules(layerCount: 2, source: "adapter")
+            _ = try configuration.targetedModules(in: smallModel.modules, source: "adapter")
         }
         #expect(error.code == .mismatch)
     }

@@ -33,7 +33,7 @@ import Testing
     private func results(
         _ rows: String, template: String? = nil,
         _ change: (inout Evaluation.Options) -> Void = { _ in },
-        adapter: (LlamaModel) -> (any LowRankDeltas)? = { _ in nil }
+        adapter: (DecoderModel) -> (any LowRankDeltas)? = { _ in nil }
     ) throws -> EvaluationResult {
         var options = Evaluation.Options()
         change(&options)
@@ -152,7 +152,7 @@ import Testing
             {"text": "one and two"}
             {"prompt": "three, ", "completion": "four"}
             """
-        func adapter(_ model: LlamaModel) -> any LowRankDeltas {
+        func adapter(_ model: DecoderModel) -> any LowRankDeltas {
             let path = ModulePath(layer: 0, module: .query)
             let (outputs, inputs) = path.module.shape(in: model.configuration)
             var random = SeededGenerator(seed: 1)

@@ -10,24 +10,24 @@ import Testing
 struct GoldenRunTests {
     private let golden: GoldenRun
     private let compute = Compute(precision: .fp32)
-    private let model: LlamaModel
+    private let model: DecoderModel
     private let pass: TrainingPass
 
     init() throws {
         golden = try GoldenRun()
-        model = try LlamaModel(
+        model = try DecoderModel(
             checkpoint: Checkpoints.open(#require(GoldenRun.base).path), on: compute)
         pass = TrainingPass(
             model: model, compute: compute, maximumTokens: 4 * 64, recomputesBlocks: false)
     }
 
     private func adapter(
-        _ method: MethodName, over model: LlamaModel, on compute: Compute
+        _ method: MethodName, over model: DecoderModel, on compute: Compute
     ) -> TrainableAdapter {
         golden.adapter(
             method,
             shapes: TrainableAdapter.Shape.shapes(
-                of: LinearModule.allCases, in: model.configuration),
+                of: LinearModule.llama, in: model.configuration),
             norms: RowNorms(model, on: compute))
     }
 
@@ -72,7 +72,7 @@ struct GoldenRunTests {
     @Test(arguments: [MethodName.lora, .reflora, .dora])
     func `in 16 bits a run ends where it does in fp32`(method: MethodName) throws {
         let compute = Compute(precision: .int16)
-        let model = try LlamaModel(
+        let model = try DecoderModel(
             checkpoint: Checkpoints.open(#require(GoldenRun.base).path), on: compute)
         let pass = TrainingPass(
             model: model, compute: compute, maximumTokens: 4 * 64, recomputesBlocks: false)

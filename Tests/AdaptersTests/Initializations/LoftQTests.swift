@@ -38,7 +38,7 @@ import Testing
         #expect(adapter.moduleCount == 14)
         var (lost, left) = (0.0, 0.0)
         for layer in 0..<configuration.layerCount {
-            for module in LinearModule.allCases {
+            for module in LinearModule.llama {
                 let path = ModulePath(layer: layer, module: module)
                 let original = try matrix(source, "\(path).weight")
                 let difference = try original - matrix(quantized, "\(path).weight")

@@ -87,16 +87,16 @@ import Testing
 
     private let compute = Compute(threads: 2, precision: .fp32)
 
-    private func tinyModel() throws -> LlamaModel {
+    private func tinyModel() throws -> DecoderModel {
         let path = "Tests/RuntimeTests/Resources/tiny/llama_plain_mha"
-        return try LlamaModel(
+        return try DecoderModel(
             checkpoint: Checkpoints.open(#require(Fixtures.existing(path))), on: compute)
     }
 
     @Test func `PiSSA begins with the weight's best part, and as the base`() throws {
         let model = try tinyModel()
         let shapes = TrainableAdapter.Shape.shapes(
-            of: LinearModule.allCases, in: model.configuration)
+            of: LinearModule.llama, in: model.configuration)
         let adapter = TrainableAdapter(shapes: shapes, rank: 4, scale: 2)
         try adapter.startFromPrincipalComponents(of: model, seed: 0, compute: compute)
         for module in adapter.modules {

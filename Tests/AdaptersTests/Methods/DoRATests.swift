@@ -80,10 +80,10 @@ import Testing
     ) throws {
         let checkpoint = try Checkpoints.open(#require(Fixtures.quantizedModel))
         let compute = Compute(precision: precision.0)
-        let model = try LlamaModel(checkpoint: checkpoint, on: compute)
+        let model = try DecoderModel(checkpoint: checkpoint, on: compute)
         let norms = RowNorms(model, on: compute)
         var worst = 0.0
-        for module in LinearModule.allCases {
+        for module in LinearModule.llama {
             let path = ModulePath(layer: 17, module: module)
             let (outputs, inputs) = module.shape(in: model.configuration)
             let layer = Layer(

@@ -58,7 +58,7 @@ import Testing
     @Test(arguments: [4, 12])
     func `RefLoRA works with what its formula says`(rank: Int) {
         let adapter = TrainableAdapter(
-            shapes: TrainableAdapter.Shape.shapes(of: LinearModule.allCases, in: smallModel),
+            shapes: TrainableAdapter.Shape.shapes(of: LinearModule.llama, in: smallModel),
             rank: rank, scale: 1, seed: 0)
         var random = SeededGenerator(seed: 2)
         for module in adapter.modules {
@@ -77,9 +77,9 @@ import Testing
         let folder = Fixtures.root.appending(
             path: "Tests/RuntimeTests/Resources/tiny/llama_rope3_gqa_tied"
         ).path(percentEncoded: false)
-        let model = try LlamaModel(checkpoint: Checkpoints.open(folder), on: Compute())
+        let model = try DecoderModel(checkpoint: Checkpoints.open(folder), on: Compute())
         for shape in TrainableAdapter.Shape.shapes(
-            of: LinearModule.allCases, in: model.configuration)
+            of: LinearModule.llama, in: model.configuration)
         {
             let weight = try #require(model.weight(at: shape.path))
             #expect(weight.columns == shape.inputSize && weight.rows == shape.outputSize)
@@ -191,7 +191,7 @@ import Testing
             path: "Tests/RuntimeTests/Resources/tiny/llama_plain_mha"
         ).path(percentEncoded: false)
         let compute = Compute(threads: 2, precision: .fp32)
-        let model = try LlamaModel(checkpoint: Checkpoints.open(folder), on: compute)
+        let model = try DecoderModel(checkpoint: Checkpoints.open(folder), on: compute)
         let rows = (0..<4).map { row in
             let ids = (0..<Int32(20 + 9 * row)).map { ($0 * 11 + Int32(row)) % 200 }
             return TrainingRow(inputIDs: ids, labels: ids)
@@ -199,7 +199,7 @@ import Testing
         func gradient(batch: Int, recomputes: Bool, chunk: Int?) throws -> [Float] {
             let adapter = TrainableAdapter(
                 shapes: TrainableAdapter.Shape.shapes(
-                    of: LinearModule.allCases, in: model.configuration),
+                    of: LinearModule.llama, in: model.configuration),
                 rank: 4, scale: 1, seed: 1)
             var random = SeededGenerator(seed: 2)
             for module in adapter.modules {

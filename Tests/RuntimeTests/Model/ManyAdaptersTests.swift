@@ -22,12 +22,12 @@ import Testing
 
     /// Terms of all linear layers but some, and every other block's with output scales if `scales`.
     private func adapter(
-        rank: Int, seed: UInt64, scales: Bool = false, of model: LlamaModel
+        rank: Int, seed: UInt64, scales: Bool = false, of model: DecoderModel
     ) -> TestAdapter {
         var random = SeededGenerator(seed: seed)
         var deltas: [ModulePath: LowRankDelta] = [:]
         for layer in 0..<model.configuration.layerCount {
-            for module in LinearModule.allCases where !(layer == 1 && module == .key) {
+            for module in LinearModule.llama where !(layer == 1 && module == .key) {
                 let (outputs, inputs) = module.shape(in: model.configuration)
                 deltas[ModulePath(layer: layer, module: module)] = LowRankDelta(
                     a: Buffer(random.floats(rank * inputs, scale: 0.1)),
@@ -39,7 +39,7 @@ import Testing
         return TestAdapter(deltas)
     }
 
-    private func tokens(_ count: Int, salt: Int, of model: LlamaModel) -> [Int32] {
+    private func tokens(_ count: Int, salt: Int, of model: DecoderModel) -> [Int32] {
         (0..<count).map {
             Int32(($0 * 7919 + 31 * salt + 11) % model.configuration.vocabularySize)
         }
@@ -51,7 +51,7 @@ import Testing
     ) throws {
         try withQuantized(name) { path in
             let compute = Compute(threads: 2, precision: precision)
-            let model = try LlamaModel(checkpoint: Checkpoints.open(path), on: compute)
+            let model = try DecoderModel(checkpoint: Checkpoints.open(path), on: compute)
             let adapter = adapter(rank: 5, seed: 1, scales: true, of: model)
             let row = tokens(40, salt: 0, of: model)
             let training = TrainingPass(
@@ -80,7 +80,7 @@ import Testing
     }
 
     private func sequences(
-        _ model: LlamaModel, longest: Int, on compute: Compute
+        _ model: DecoderModel, longest: Int, on compute: Compute
     ) -> [Sequence] {
         let adapters: [PackedDeltas?] = [
             PackedDeltas(
@@ -143,7 +143,7 @@ import Testing
 
     private func expectSameBits(_ path: String, _ precision: Precision, longest: Int) throws {
         let compute = Compute(threads: 2, precision: precision, isBatchInvariant: true)
-        let model = try LlamaModel(checkpoint: Checkpoints.open(path), on: compute)
+        let model = try DecoderModel(checkpoint: Checkpoints.open(path), on: compute)
         let sequences = sequences(model, longest: longest, on: compute)
         let whole = InferencePass(model: model, compute: compute)
         let expected = try sequences.map { try alone($0, whole) }
@@ -175,7 +175,7 @@ import Testing
         try withQuantized(Self.tiny[0]) { path in
             for (precision, size) in [(Precision.fp32, 4), (.int16, 1)] {
                 let compute = Compute(threads: 1, precision: precision)
-                let model = try LlamaModel(checkpoint: Checkpoints.open(path), on: compute)
+                let model = try DecoderModel(checkpoint: Checkpoints.open(path), on: compute)
                 let adapter = adapter(rank: 3, seed: 1, of: model)
                 let packed = PackedDeltas(adapter, for: model.configuration, on: compute)
                 // All of the model's widths are multiples of 32: no factor is padded, but A, B and the

@@ -71,8 +71,8 @@ import Testing
             for source in [path, modelResource("tiny/\(name)").path] {
                 let compute = Compute(threads: 2, precision: precision)
                 let checkpoint = try Checkpoints.open(source)
-                let model = try LlamaModel(checkpoint: checkpoint, on: compute)
-                let memory = try LlamaModel.memory(of: checkpoint, precision: precision)
+                let model = try DecoderModel(checkpoint: checkpoint, on: compute)
+                let memory = try DecoderModel.memory(of: checkpoint, precision: precision)
                 let norms =
                     (2 * model.configuration.layerCount + 1) * 4 * model.configuration.hiddenSize
                 #expect(memory.weights == model.weightMemory + norms)
@@ -82,7 +82,7 @@ import Testing
     }
 
     private func expectPass(
-        of model: LlamaModel, _ memory: LlamaModel.Memory, recomputes: Bool, on compute: Compute
+        of model: DecoderModel, _ memory: DecoderModel.Memory, recomputes: Bool, on compute: Compute
     ) throws {
         let modules = [LinearModule.query, .up, .down]
         var random = SeededGenerator(seed: 3)
@@ -122,7 +122,7 @@ import Testing
 
     @Test func `of a mapped embedding the pages count that the tokens read`() throws {
         let checkpoint = try Checkpoints.open(modelResource("tiny/llama_plain_mha").path)
-        let memory = try LlamaModel.memory(of: checkpoint, precision: .int16)
+        let memory = try DecoderModel.memory(of: checkpoint, precision: .int16)
         let whole = memory.embeddingMemory(of: nil)
         #expect(whole > 0 && whole % memory.configuration.vocabularySize == 0)
         #expect(memory.embeddingMemory(of: []) == 0)

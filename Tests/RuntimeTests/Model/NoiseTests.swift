@@ -58,7 +58,7 @@ import Testing
         let golden = try GoldenFile(modelResource("tiny_lora/llama_plain_mha.safetensors"))
         let adapter = TestAdapter(golden, scale: 1.5)
         let compute = Compute(threads: threads, precision: precision)
-        let model = try LlamaModel(
+        let model = try DecoderModel(
             checkpoint: Checkpoints.open(modelResource("tiny/llama_plain_mha").path), on: compute)
         let pass = TrainingPass(
             model: model, compute: compute, maximumTokens: 66, recomputesBlocks: recomputes,
@@ -117,7 +117,7 @@ import Testing
         let golden = try GoldenFile(modelResource("tiny_lora/llama_plain_mha.safetensors"))
         let adapter = TestAdapter(golden, scale: 1.5)
         let compute = Compute(threads: 2, precision: .fp32)
-        let model = try LlamaModel(
+        let model = try DecoderModel(
             checkpoint: Checkpoints.open(modelResource("tiny/llama_plain_mha").path), on: compute)
         let pass = TrainingPass(
             model: model, compute: compute, maximumTokens: 66, recomputesBlocks: false,

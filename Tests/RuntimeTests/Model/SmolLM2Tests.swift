@@ -15,7 +15,7 @@ struct `The default model` {
     func `logits are those of transformers`(kind: String, prompt: String) throws {
         let path = kind == "fp32" ? Fixtures.floatModel : Fixtures.quantizedModel
         let compute = Compute(precision: .fp32)
-        let model = try LlamaModel(checkpoint: Checkpoints.open(#require(path)), on: compute)
+        let model = try DecoderModel(checkpoint: Checkpoints.open(#require(path)), on: compute)
         let golden = try GoldenFile(modelResource("smollm2_logits.safetensors"))
         let pass = InferencePass(model: model, compute: compute)
         let ids = golden.int32s("\(prompt)/input_ids")
@@ -49,7 +49,7 @@ struct `The default model` {
         let ids = golden.int32s("p2/input_ids")
         let path = try #require(Fixtures.quantizedModel)
         func scores(_ compute: Compute) throws -> [Float] {
-            let model = try LlamaModel(checkpoint: Checkpoints.open(path), on: compute)
+            let model = try DecoderModel(checkpoint: Checkpoints.open(path), on: compute)
             let pass = InferencePass(model: model, compute: compute)
             let cache = pass.makeCache(capacity: ids.count)
             return try pass.logProbabilities(of: ids, cache: cache, adapter: nil)

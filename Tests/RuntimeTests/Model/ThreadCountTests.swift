@@ -43,7 +43,7 @@ import Testing
     private func logits(
         _ path: String, prompt: Int, depth: Int, on compute: Compute
     ) throws -> [Float] {
-        let model = try LlamaModel(checkpoint: Checkpoints.open(path), on: compute)
+        let model = try DecoderModel(checkpoint: Checkpoints.open(path), on: compute)
         let pass = InferencePass(model: model, compute: compute)
         let cache = pass.makeCache(capacity: depth + 3)
         let tokens = tokens(depth + 3, of: model)
@@ -59,10 +59,10 @@ import Testing
 
     /// The loss of rows of uneven length, and the gradients of factors at every layer.
     private func gradients(_ path: String, rows: [Int], on compute: Compute) throws -> [Float] {
-        let model = try LlamaModel(checkpoint: Checkpoints.open(path), on: compute)
+        let model = try DecoderModel(checkpoint: Checkpoints.open(path), on: compute)
         var random = SeededGenerator(seed: 3)
         let paths = (0..<model.configuration.layerCount).flatMap { layer in
-            LinearModule.allCases.map { ModulePath(layer: layer, module: $0) }
+            LinearModule.llama.map { ModulePath(layer: layer, module: $0) }
         }
         var deltas: [ModulePath: LowRankDelta] = [:]
         for path in paths {
@@ -90,7 +90,7 @@ import Testing
             }
     }
 
-    private func tokens(_ count: Int, of model: LlamaModel) -> [Int32] {
+    private func tokens(_ count: Int, of model: DecoderModel) -> [Int32] {
         (0..<Int32(count)).map { ($0 &* 7919 &+ 11) % Int32(model.configuration.vocabularySize) }
     }
 

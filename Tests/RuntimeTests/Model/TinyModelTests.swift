@@ -6,8 +6,8 @@ import Testing
 
 private let models = ["llama_plain_mha", "llama_rope3_gqa_tied"]
 
-private func tinyModel(_ name: String) throws -> LlamaModel {
-    try LlamaModel(
+private func tinyModel(_ name: String) throws -> DecoderModel {
+    try DecoderModel(
         checkpoint: Checkpoints.open(modelResource("tiny/\(name)").path),
         on: Compute(precision: .fp32))
 }

@@ -20,7 +20,7 @@ struct `A training step of the default model` {
     ) throws -> TrainingPass {
         let path = try #require(Fixtures.quantizedModel)
         return TrainingPass(
-            model: try LlamaModel(checkpoint: Checkpoints.open(path), on: compute),
+            model: try DecoderModel(checkpoint: Checkpoints.open(path), on: compute),
             compute: compute, maximumTokens: 256, recomputesBlocks: recomputes)
     }
 
@@ -72,7 +72,7 @@ struct `A training step of the default model` {
             var random = SeededGenerator(seed: 5)
             var deltas: [ModulePath: LowRankDelta] = [:]
             for layer in 0..<pass.model.configuration.layerCount {
-                for module in LinearModule.allCases {
+                for module in LinearModule.llama {
                     let (outputs, inputs) = module.shape(in: pass.model.configuration)
                     deltas[ModulePath(layer: layer, module: module)] = LowRankDelta(
                         a: Buffer(random.floats(8 * inputs, scale: 0.05)),

@@ -7,7 +7,7 @@ import LorikeetRuntime
 /// What is compared runs in turn: other programs slow both down.
 func measureAdapters(_ checkpoint: any Checkpoint) throws -> [Row] {
     let compute = Compute()
-    let model = try LlamaModel(checkpoint: checkpoint, on: compute)
+    let model = try DecoderModel(checkpoint: checkpoint, on: compute)
     func adapter(rank: Int) -> PackedDeltas {
         PackedDeltas(RandomDeltas(rank: rank, model), for: model.configuration, on: compute)
     }
@@ -36,7 +36,7 @@ private final class Streams {
     private let inputs: [InferencePass.Input]
 
     /// A stream an adapter, behind a short prompt.
-    init(_ model: LlamaModel, _ adapters: [PackedDeltas?], on compute: Compute) throws {
+    init(_ model: DecoderModel, _ adapters: [PackedDeltas?], on compute: Compute) throws {
         let pass = InferencePass(model: model, compute: compute)
         self.pass = pass
         let prompt = (0..<Int32(Self.depth)).map { $0 &* 79 &+ 11 }
@@ -71,16 +71,16 @@ private final class Streams {
 private final class RandomDeltas: LowRankDeltas {
     private let deltas: [ModulePath: LowRankDelta]
 
-    init(rank: Int, _ model: LlamaModel) {
+    init(rank: Int, _ model: DecoderModel) {
         func factor(_ count: Int) -> Buffer<Float> {
             Buffer((0..<count).map { Float($0 % 13 - 6) / 512 })
         }
         var deltas: [ModulePath: LowRankDelta] = [:]
         for layer in 0..<model.configuration.layerCount {
-            for module in LinearModule.allCases {
-                let (outputs, inputs) = module.shape(in: model.configuration)
-                deltas[ModulePath(layer: layer, module: module)] = LowRankDelta(
-                    a: factor(rank * inputs), b: factor(outputs * rank), rank: rank, scale: 2)
+            for entry in model.configuration.modules.entries {
+                deltas[ModulePath(layer: layer, module: entry.module)] = LowRankDelta(
+                    a: factor(rank * entry.inputs), b: factor(entry.outputs * rank), rank: rank,
+                    scale: 2)
             }
         }
         self.deltas = deltas

@@ -4,7 +4,7 @@ import LorikeetRuntime
 /// Reading a prompt of 512 tokens and decoding, in every precision.
 func measureGeneration(_ checkpoint: any Checkpoint, _ precision: Precision) throws -> [Row] {
     let compute = Compute(precision: precision)
-    let model = try LlamaModel(checkpoint: checkpoint, on: compute)
+    let model = try DecoderModel(checkpoint: checkpoint, on: compute)
     let ceiling = Ceiling(compute)
     var options = SpeedTest.Options()
     options.decode = 128
@@ -27,13 +27,10 @@ func measureGeneration(_ checkpoint: any Checkpoint, _ precision: Precision) thr
     ]
 }
 
-extension LlamaModel {
+extension DecoderModel {
     /// Weights of all blocks' linear layers.
     var blockWeights: Int {
         configuration.layerCount
-            * LinearModule.allCases.reduce(0) { sum, module in
-                let (outputs, inputs) = module.shape(in: configuration)
-                return sum + outputs * inputs
-            }
+            * configuration.modules.entries.reduce(0) { $0 + $1.outputs * $1.inputs }
     }
 }

@@ -14,7 +14,7 @@ func measureSwap(_ path: String, in folder: String) throws -> Row {
     }
     var deltas: [ModulePath: LowRankDelta] = [:]
     for shape in TrainableAdapter.Shape.shapes(
-        of: LinearModule.allCases, in: model.model.configuration)
+        of: model.model.configuration.modules.all, in: model.model.configuration)
     {
         deltas[shape.path] = LowRankDelta(
             a: factor(rank * shape.inputSize), b: factor(shape.outputSize * rank), rank: rank,
@@ -22,7 +22,7 @@ func measureSwap(_ path: String, in folder: String) throws -> Row {
     }
     let configuration = AdapterConfiguration(
         rank: rank, alpha: Double(2 * rank),
-        targetModules: .list(LinearModule.allCases.map(\.rawValue)))
+        targetModules: .list(model.model.configuration.modules.all.map(\.name)))
     var options = AdapterBundle.Options()
     try options.state(model)
     let bundle = folder + "/swap.\(AdapterBundle.pathExtension)"

@@ -5,7 +5,7 @@ import LorikeetRuntime
 /// Training steps of 256 × 4 tokens at rank 16 on all seven linear layers.
 func measureTraining(_ checkpoint: any Checkpoint) throws -> [Row] {
     let compute = Compute(precision: .int16)
-    let model = try LlamaModel(checkpoint: checkpoint, on: compute)
+    let model = try DecoderModel(checkpoint: checkpoint, on: compute)
     let ceiling = Ceiling(compute)
     let weights = model.blockWeights + model.output.rows * model.output.columns
     // Ids in an order without meaning: the arithmetic does not depend on them.
@@ -22,7 +22,7 @@ func measureTraining(_ checkpoint: any Checkpoint) throws -> [Row] {
         options.refactoringWarmup = 1
         let adapter = TrainableAdapter(
             shapes: TrainableAdapter.Shape.shapes(
-                of: LinearModule.allCases, in: model.configuration), rank: 16,
+                of: model.configuration.modules.all, in: model.configuration), rank: 16,
             scale: 2, seed: 0)
         let pass = TrainingPass(
             model: model, compute: compute, maximumTokens: 4 * 256, recomputesBlocks: recomputes)

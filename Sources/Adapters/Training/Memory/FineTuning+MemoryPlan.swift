@@ -11,7 +11,7 @@ extension FineTuning {
     public func memoryPlan(_ base: MemoryPlan.Base, data: MemoryPlan.Data) -> MemoryPlan {
         let configuration = base.model.configuration
         let shapes = TrainableAdapter.Shape.shapes(
-            of: options.targetModules, in: configuration)
+            of: targets(in: configuration), in: configuration)
         let training = options.training
         let method = training.method.method(MethodSettings(totalSteps: 1))
         let subtractsStart = options.initialization == .pissa
@@ -29,7 +29,7 @@ extension FineTuning {
             TrainingPass.Dimensions(
                 tokens: data.passTokens(training), longestRow: data.longestRow,
                 rank: subtractsStart ? 2 * options.rank : options.rank,
-                modules: options.targetModules,
+                modules: targets(in: configuration),
                 recomputesBlocks: options.recomputesBlocks, lossChunk: options.lossChunk,
                 precision: base.precision, threads: base.threads,
                 dropsInputs: training.regularization.dropout > 0,

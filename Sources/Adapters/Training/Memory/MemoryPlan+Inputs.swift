@@ -6,7 +6,7 @@ extension MemoryPlan {
     /// What a plan needs to know of the base and of what it runs on.
     public struct Base: Sendable {
         /// The weights.
-        public var model: LlamaModel.Memory
+        public var model: DecoderModel.Memory
         /// Bytes of the tokenizer's files.
         public var tokenizerFileBytes: Int
         /// The arithmetic of products with the weights.
@@ -20,7 +20,7 @@ extension MemoryPlan {
         public init(
             _ checkpoint: any Checkpoint, precision: Precision, threads: Int
         ) throws {
-            model = try LlamaModel.memory(of: checkpoint, precision: precision)
+            model = try DecoderModel.memory(of: checkpoint, precision: precision)
             tokenizerFileBytes = try TokenizerFiles.byteCount(checkpoint)
             self.precision = precision
             self.threads = threads

@@ -46,10 +46,3 @@ package final class BlockActivations {
         return [Q, K, K, Q, C, I, I]
     }
 }
-
-extension ModelConfiguration {
-    /// heads · headSize.
-    package var queryWidth: Int { headCount * headSize }
-    /// keyValueHeads · headSize.
-    package var keyWidth: Int { keyValueHeadCount * headSize }
-}

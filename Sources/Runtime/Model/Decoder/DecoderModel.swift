@@ -1,26 +1,28 @@
 public import LorikeetQuant
 
-/// A decoder of the Llama family (Llama 1, 2, 3, SmolLM2): frozen weights, mapped and shared.
+/// A decoder: frozen weights, mapped and shared.
 ///
 /// The weights never change, so one model serves any number of passes at once. What changes lives in
 /// a pass: `InferencePass` for text, `TrainingPass` for gradients.
-public final class LlamaModel: Sendable {
+public final class DecoderModel: Sendable {
     /// Its dimensions.
     public let configuration: ModelConfiguration
     /// Token embedding [vocabulary, hidden].
     public let embedding: WeightMatrix
     /// Output projection [vocabulary, hidden]; the embedding itself where they are tied.
     public let output: LinearWeight
-    let blocks: [LlamaBlock]
+    let blocks: [DecoderBlock]
+    let modules: BlockModules
     let norm: RMSNorm
 
     /// Reads the weights that `reader` finds.
-    package init(_ configuration: ModelConfiguration, reader: LlamaReader) throws {
+    package init(_ configuration: ModelConfiguration, reader: DecoderReader) throws {
         self.configuration = configuration
+        modules = configuration.modules
         let (C, V) = (configuration.hiddenSize, configuration.vocabularySize)
         embedding = try reader.weights("model.embed_tokens.weight", V, C)
         blocks = try (0..<configuration.layerCount).map {
-            try LlamaBlock(configuration: configuration, reader: reader, layer: $0)
+            try DecoderBlock(configuration: configuration, reader: reader, layer: $0)
         }
         norm = try reader.norm("model.norm")
         let outputName = configuration.tiesEmbeddings ? "model.embed_tokens" : "lm_head"
@@ -31,14 +33,16 @@ public final class LlamaModel: Sendable {
     /// token reads.
     public var weightMemory: Int {
         blocks.reduce(output.memory) { sum, block in
-            LinearModule.allCases.reduce(sum) { $0 + block[$1].weight.memory }
+            block.linears.reduce(sum) { $0 + $1.weight.memory }
         }
     }
 
     /// The frozen weights of the layer at `path`, or nil where the model has no such layer.
     public func weight(at path: ModulePath) -> LinearWeight? {
-        guard blocks.indices.contains(path.layer) else { return nil }
-        return blocks[path.layer][path.module].weight
+        guard blocks.indices.contains(path.layer),
+            let place = modules.all.firstIndex(of: path.module)
+        else { return nil }
+        return blocks[path.layer].linears[place].weight
     }
 
     /// x = the embeddings of `tokens` [tokens, hidden].
@@ -63,7 +67,7 @@ public final class LlamaModel: Sendable {
 }
 
 /// Where a model's weights come from, by their names in a Hugging Face checkpoint.
-package struct LlamaReader {
+package struct DecoderReader {
     /// The matrix of this name with this many rows and columns.
     let weights: (_ name: String, _ rows: Int, _ columns: Int) throws -> WeightMatrix
     /// The same, in the form that a linear layer's products read; `isOutput` for the output projection.
@@ -72,6 +76,7 @@ package struct LlamaReader {
     /// The vector of this name with this many elements.
     let vector: (_ name: String, _ count: Int) throws -> Buffer<Float>
     private let configuration: ModelConfiguration
+    private let modules: BlockModules
 
     /// Creates a reader.
     package init(
@@ -83,15 +88,21 @@ package struct LlamaReader {
         vector: @escaping (_ name: String, _ count: Int) throws -> Buffer<Float>
     ) {
         self.configuration = configuration
+        modules = configuration.modules
         self.weights = weights
         self.linear =
             linear ?? { name, rows, columns, _ in .stored(try weights(name, rows, columns)) }
         self.vector = vector
     }
 
-    func linear(_ layer: Int, _ module: LinearModule, rows: Int, columns: Int) throws -> Linear {
-        let path = ModulePath(layer: layer, module: module)
-        return Linear(weight: try linear("\(path).weight", rows, columns, false))
+    /// The layers of a block's product.
+    func linears(_ layer: Int, _ product: BlockProduct) throws -> [Linear] {
+        try modules.products[product.rawValue].map { place in
+            let entry = modules.entries[place]
+            let path = ModulePath(layer: layer, module: entry.module)
+            return Linear(
+                weight: try linear("\(path).weight", entry.outputs, entry.inputs, false))
+        }
     }
 
     func norm(_ name: String) throws -> RMSNorm {
@@ -101,7 +112,7 @@ package struct LlamaReader {
     }
 }
 
-extension LlamaModel {
+extension DecoderModel {
     /// Maps the weights of `checkpoint`, and rearranges them for the precision of `compute`: where
     /// tiles take the place of a tensor, its pages in memory are let go of at once.
     ///
@@ -112,7 +123,7 @@ extension LlamaModel {
         let tiling = Tiling(on: compute)
         try self.init(
             configuration,
-            reader: LlamaReader(
+            reader: DecoderReader(
                 configuration,
                 weights: { try checkpoint.weights($0, rows: $1, columns: $2) },
                 linear: { name, rows, columns, isOutput in

@@ -1,30 +1,21 @@
 import LorikeetQuant
 
 /// The attention sublayer of a block: middle = x + O(attention(Q(n), K(n), V(n))), n = norm(x).
-package struct LlamaAttention: Sendable {
+package struct AttentionSublayer: Sendable {
     /// Before the projections.
     let norm: RMSNorm
-    /// [heads · headSize, hidden].
-    let query: Linear
-    /// [keyValueHeads · headSize, hidden].
-    let key: Linear
-    /// [keyValueHeads · headSize, hidden].
-    let value: Linear
+    /// Q, K and V.
+    let projections: InputProjections
     /// [hidden, heads · headSize].
     let output: Linear
-    private let projections: LinearGroup
     private let attention: Attention
 
-    init(configuration: ModelConfiguration, reader: LlamaReader, layer: Int) throws {
-        let (C, Q, K) = (
-            configuration.hiddenSize, configuration.queryWidth, configuration.keyWidth
-        )
+    init(configuration: ModelConfiguration, reader: DecoderReader, layer: Int) throws {
+        let (Q, K) = (configuration.queryWidth, configuration.keyWidth)
         norm = try reader.norm("model.layers.\(layer).input_layernorm")
-        query = try reader.linear(layer, .query, rows: Q, columns: C)
-        key = try reader.linear(layer, .key, rows: K, columns: C)
-        value = try reader.linear(layer, .value, rows: K, columns: C)
-        output = try reader.linear(layer, .output, rows: C, columns: Q)
-        projections = LinearGroup([query, key, value])
+        projections = try InputProjections(
+            .attentionInputs, widths: [Q, K, K], reader: reader, layer: layer)
+        output = try reader.linears(layer, .attentionOutput)[0]
         attention = Attention(
             heads: configuration.headCount, keyValueHeads: configuration.keyValueHeadCount,
             headSize: configuration.headSize)
@@ -41,14 +32,13 @@ package struct LlamaAttention: Sendable {
         let normed = scratch.normed.pointer
         norm.forward(
             x, count: n, into: normed, inverseRMS: scratch.inverseRMS.pointer, on: compute)
-        pass.apply(projections, [.query, .key, .value], to: normed) { i in
-            (i == 0 ? kept.q : i == 1 ? kept.k : kept.v).pointer
-        }
+        projections.forward(
+            normed, into: { i in (i == 0 ? kept.q : i == 1 ? kept.k : kept.v).pointer }, pass: pass)
         rotate(kept.q.pointer, kept.k.pointer, pass, pass.rotary.forward)
         attend(kept, pass)
         if middle != x { middle.update(from: x, count: n * norm.weight.count) }
         pass.apply(
-            output, .output, to: kept.attended.pointer, into: middle, accumulate: true)
+            output, .attentionOutput, to: kept.attended.pointer, into: middle, accumulate: true)
     }
 
     /// Adds the factors' gradients, and turns the gradient of `middle` into that of `x`.
@@ -62,9 +52,9 @@ package struct LlamaAttention: Sendable {
     ) {
         let (forward, scratch) = (pass.forward, pass.scratch)
         let (n, compute) = (forward.batch.count, forward.compute)
-        let reachesProjections = propagates || pass.learns(.query, .key, .value)
+        let reachesProjections = propagates || pass.learns(.attentionInputs)
         pass.apply(
-            output, .output, to: d, x: kept.attended.pointer,
+            output, .attentionOutput, to: d, x: kept.attended.pointer,
             into: reachesProjections ? scratch.dAttended.pointer : nil)
         guard reachesProjections else { return }
         let (dq, dk, dv) = (scratch.dq.pointer, scratch.dk.pointer, scratch.dv.pointer)
@@ -77,9 +67,9 @@ package struct LlamaAttention: Sendable {
         )
         norm.forward(x, count: n, into: normed, inverseRMS: rho, on: compute)
         let dNormed = propagates ? scratch.dNormed.pointer : nil
-        pass.apply(query, .query, to: dq, x: normed, into: dNormed)
-        pass.apply(key, .key, to: dk, x: normed, into: dNormed, accumulate: true)
-        pass.apply(value, .value, to: dv, x: normed, into: dNormed, accumulate: true)
+        projections.backward(
+            { i in UnsafePointer(i == 0 ? dq : i == 1 ? dk : dv) }, x: normed, into: dNormed,
+            pass: pass)
         if let dNormed {
             norm.backward(
                 dNormed, x: x, inverseRMS: rho, count: n, addingTo: d, on: compute)

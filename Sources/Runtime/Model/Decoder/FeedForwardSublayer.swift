@@ -1,24 +1,20 @@
 import LorikeetQuant
 
 /// The feed-forward sublayer of a block: output = x + D(silu(G(n)) ⊙ U(n)), n = norm(x).
-package struct LlamaFeedForward: Sendable {
+package struct FeedForwardSublayer: Sendable {
     /// Before the projections.
     let norm: RMSNorm
-    /// [intermediate, hidden].
-    let gate: Linear
-    /// [intermediate, hidden].
-    let up: Linear
+    /// G and U.
+    let projections: InputProjections
     /// [hidden, intermediate].
     let down: Linear
-    private let projections: LinearGroup
 
-    init(configuration: ModelConfiguration, reader: LlamaReader, layer: Int) throws {
-        let (C, I) = (configuration.hiddenSize, configuration.intermediateSize)
+    init(configuration: ModelConfiguration, reader: DecoderReader, layer: Int) throws {
+        let I = configuration.intermediateSize
         norm = try reader.norm("model.layers.\(layer).post_attention_layernorm")
-        gate = try reader.linear(layer, .gate, rows: I, columns: C)
-        up = try reader.linear(layer, .up, rows: I, columns: C)
-        down = try reader.linear(layer, .down, rows: C, columns: I)
-        projections = LinearGroup([gate, up])
+        projections = try InputProjections(
+            .feedForwardInputs, widths: [I, I], reader: reader, layer: layer)
+        down = try reader.linears(layer, .feedForwardOutput)[0]
     }
 
     /// - x: [tokens, hidden]
@@ -32,14 +28,14 @@ package struct LlamaFeedForward: Sendable {
         let normed = scratch.normed.pointer
         norm.forward(
             x, count: n, into: normed, inverseRMS: scratch.inverseRMS.pointer, on: compute)
-        pass.apply(projections, [.gate, .up], to: normed) { i in
-            (i == 0 ? kept.gate : kept.up).pointer
-        }
+        projections.forward(
+            normed, into: { i in (i == 0 ? kept.gate : kept.up).pointer }, pass: pass)
         SwiGLU.forward(
             gate: kept.gate.pointer, up: kept.up.pointer, count: n * down.weight.columns,
             into: scratch.h.pointer, on: compute)
         if output != x { output.update(from: x, count: n * norm.weight.count) }
-        pass.apply(down, .down, to: scratch.h.pointer, into: output, accumulate: true)
+        pass.apply(
+            down, .feedForwardOutput, to: scratch.h.pointer, into: output, accumulate: true)
     }
 
     /// Adds the factors' gradients, and turns the gradient of the output into that of `x`.
@@ -58,9 +54,10 @@ package struct LlamaFeedForward: Sendable {
         let count = n * down.weight.columns
         SwiGLU.forward(
             gate: kept.gate.pointer, up: kept.up.pointer, count: count, into: h, on: compute)
-        let reachesProjections = propagates || pass.learns(.gate, .up)
+        let reachesProjections = propagates || pass.learns(.feedForwardInputs)
         let dh = scratch.dh.pointer
-        pass.apply(down, .down, to: d, x: h, into: reachesProjections ? dh : nil)
+        pass.apply(
+            down, .feedForwardOutput, to: d, x: h, into: reachesProjections ? dh : nil)
         guard reachesProjections else { return }
         SwiGLU.backward(
             dh, gate: kept.gate.pointer, up: kept.up.pointer, count: count, on: compute)
@@ -69,8 +66,9 @@ package struct LlamaFeedForward: Sendable {
         )
         norm.forward(x, count: n, into: normed, inverseRMS: rho, on: compute)
         let dNormed = propagates ? scratch.dNormed.pointer : nil
-        pass.apply(gate, .gate, to: kept.gate.pointer, x: normed, into: dNormed)
-        pass.apply(up, .up, to: kept.up.pointer, x: normed, into: dNormed, accumulate: true)
+        projections.backward(
+            { i in UnsafePointer((i == 0 ? kept.gate : kept.up).pointer) }, x: normed,
+            into: dNormed, pass: pass)
         if let dNormed {
             norm.backward(
                 dNormed, x: x, inverseRMS: rho, count: n, addingTo: d, on: compute)

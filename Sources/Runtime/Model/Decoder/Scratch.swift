@@ -8,6 +8,9 @@ package final class ForwardScratch {
     let inverseRMS: Buffer<Float>
     /// silu(gate) ⊙ up [tokens, intermediate].
     let h: Buffer<Float>
+    /// What one layer makes of several parts, side by side [tokens, the wider of attention's and
+    /// feed-forward's]; none where layers are apart.
+    let joined: Buffer<Float>
     /// Every row's position in its sequence [tokens].
     let positions: Buffer<Int32>
     /// Attention over caches of halves.
@@ -24,6 +27,7 @@ package final class ForwardScratch {
         normed = Buffer(tokens * configuration.hiddenSize)
         inverseRMS = Buffer(tokens)
         h = Buffer(tokens * configuration.intermediateSize)
+        joined = Buffer(tokens * Self.joinedWidth(configuration))
         positions = Buffer(tokens)
         cachedAttention = CachedAttention(configuration, on: compute)
         linear = LinearScratch(tokens: tokens, on: compute)
@@ -33,17 +37,25 @@ package final class ForwardScratch {
     /// How many keys there is room for where the longest sequence has so many tokens.
     static func keys(for longest: Int) -> Int { max(longest, 64) }
 
+    private static func joinedWidth(_ configuration: ModelConfiguration) -> Int {
+        guard configuration.fusesProjections else { return 0 }
+        return max(
+            configuration.queryWidth + 2 * configuration.keyWidth,
+            2 * configuration.intermediateSize)
+    }
+
     /// Bytes for batches of up to `tokens` rows, less what attention and linear layers work with.
     package static func memory(_ configuration: ModelConfiguration, tokens: Int) -> Int {
         Buffer<Float>.memory(tokens * configuration.hiddenSize) + Buffer<Float>.memory(tokens)
             + Buffer<Float>.memory(tokens * configuration.intermediateSize)
+            + Buffer<Float>.memory(tokens * joinedWidth(configuration))
             + Buffer<Int32>.memory(tokens)
     }
 
     /// Makes room for a pass: the positions of `batch`, scores over its longest sequence, the largest
     /// rank of `adapter`, and inputs where it `drops` some.
     func prepare(
-        _ batch: Batch, adapter: (any LowRankDeltas)?, layers: Int, drops: Bool = false
+        _ batch: Batch, adapter: (any LowRankDeltas)?, modules: BlockModules, drops: Bool = false
     ) {
         batch.writePositions(into: positions.pointer)
         let longest = batch.longestInFloats
@@ -53,9 +65,9 @@ package final class ForwardScratch {
             scores = (0..<threads).map { _ in Buffer(Attention.scratchCount(keys: keys)) }
         }
         guard let adapter else { return }
-        for layer in 0..<layers {
-            for module in LinearModule.allCases {
-                let path = ModulePath(layer: layer, module: module)
+        for layer in 0..<modules.layerCount {
+            for entry in modules.entries {
+                let path = ModulePath(layer: layer, module: entry.module)
                 if let delta = adapter.delta(at: path) { linear.reserve(delta, drops: drops) }
             }
         }

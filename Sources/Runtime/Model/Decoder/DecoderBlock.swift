@@ -1,29 +1,22 @@
 import LorikeetQuant
 
 /// One block: attention, then feed-forward, each added to the residual stream.
-package struct LlamaBlock: Sendable {
+package struct DecoderBlock: Sendable {
     /// The first sublayer.
-    let attention: LlamaAttention
+    let attention: AttentionSublayer
     /// The second sublayer.
-    let feedForward: LlamaFeedForward
+    let feedForward: FeedForwardSublayer
 
-    init(configuration: ModelConfiguration, reader: LlamaReader, layer: Int) throws {
-        attention = try LlamaAttention(configuration: configuration, reader: reader, layer: layer)
-        feedForward = try LlamaFeedForward(
+    init(configuration: ModelConfiguration, reader: DecoderReader, layer: Int) throws {
+        attention = try AttentionSublayer(configuration: configuration, reader: reader, layer: layer)
+        feedForward = try FeedForwardSublayer(
             configuration: configuration, reader: reader, layer: layer)
     }
 
-    /// The layer of this name.
-    subscript(module: LinearModule) -> Linear {
-        switch module {
-        case .query: attention.query
-        case .key: attention.key
-        case .value: attention.value
-        case .output: attention.output
-        case .gate: feedForward.gate
-        case .up: feedForward.up
-        case .down: feedForward.down
-        }
+    /// The linear layers, by their places.
+    var linears: [Linear] {
+        attention.projections.linears + [attention.output] + feedForward.projections.linears
+            + [feedForward.down]
     }
 
     /// - x: [tokens, hidden]
@@ -46,7 +39,7 @@ package struct LlamaBlock: Sendable {
         _ d: UnsafeMutablePointer<Float>, x: UnsafePointer<Float>, kept: BlockActivations,
         propagates: Bool, pass: BackwardContext
     ) {
-        let reachesAttention = propagates || pass.learns(.query, .key, .value, .output)
+        let reachesAttention = propagates || pass.learns(.attentionInputs, .attentionOutput)
         feedForward.backward(
             d, x: kept.middle.pointer, kept: kept, propagates: reachesAttention, pass: pass)
         guard reachesAttention else { return }

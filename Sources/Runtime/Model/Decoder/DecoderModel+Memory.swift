@@ -1,6 +1,6 @@
 public import LorikeetQuant
 
-extension LlamaModel {
+extension DecoderModel {
     /// The memory that a model's weights take, from its files' headers alone.
     public struct Memory: Sendable, Equatable {
         /// Its dimensions.
@@ -49,14 +49,14 @@ extension LlamaModel {
             configuration: configuration, weights: norms, embedding: nil, widestTiled: 0,
             tilesOutput: false)
         for layer in 0..<configuration.layerCount {
-            for module in LinearModule.allCases {
-                let (outputs, inputs) = module.shape(in: configuration)
-                let path = ModulePath(layer: layer, module: module)
-                let weight = try layout("\(path).weight", outputs, inputs)
+            for entry in configuration.modules.entries {
+                let path = ModulePath(layer: layer, module: entry.module)
+                let weight = try layout("\(path).weight", entry.outputs, entry.inputs)
                 memory.weights += LinearWeight.memory(
                     weight, roundsFloats: false, precision: precision)
                 if LinearWeight.becomesTiles(weight, roundsFloats: false, precision: precision) {
-                    memory.widestTiled = max(memory.widestTiled, outputs, inputs)
+                    memory.widestTiled = max(
+                        memory.widestTiled, entry.outputs, entry.inputs)
                 }
             }
         }
