@@ -52,6 +52,10 @@ SHAPES = {
     "llama-2-7b": Shape(
         hidden=4096, intermediate=11008, layers=32, heads=32, key_value_heads=32, positions=4096
     ),
+    "llama-3-8b": Shape(
+        hidden=4096, intermediate=14336, layers=32, heads=32, key_value_heads=8, positions=8192, vocabulary=128256,
+        theta=500000.0
+    ),
 }
 
 
