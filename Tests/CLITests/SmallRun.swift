@@ -11,10 +11,11 @@ struct SmallRun {
     var model: String { folder + "/model" }
     var data: String { folder + "/rows.jsonl" }
 
-    init(in folder: String) throws {
+    /// - tiny: which of the models in RuntimeTests' resources.
+    init(in folder: String, tiny name: String = "llama_plain_mha") throws {
         self.folder = folder
         let tiny = Fixtures.root.appending(
-            path: "Tests/RuntimeTests/Resources/tiny/llama_plain_mha")
+            path: "Tests/RuntimeTests/Resources/tiny/\(name)")
         try FileManager.default.copyItem(at: tiny, to: URL(filePath: model))
         try Self.tokenizer.data().write(to: URL(filePath: model + "/tokenizer.json"))
         try writeRows(40, to: data)

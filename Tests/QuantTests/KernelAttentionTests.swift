@@ -79,9 +79,10 @@ struct KernelAttentionTests {
         var scoreMagnitude = 0.0
 
         init(
-            query: UnsafePointer<Float>, scale: Float, keys: ArraySlice<[Double]>,
-            values: ArraySlice<[Double]>, headSize: Int
+            query: UnsafePointer<Float>, scale: Float, cap: Double = 0,
+            keys: ArraySlice<[Double]>, values: ArraySlice<[Double]>, headSize: Int
         ) {
+            self.cap = cap
             o = [Double](repeating: 0, count: headSize)
             magnitude = o
             var scores: [Double] = []
@@ -93,7 +94,7 @@ struct KernelAttentionTests {
                     score += product
                     size += abs(product)
                 }
-                scores.append(score)
+                scores.append(cap > 0 ? cap * tanh(score / cap) : score)
                 scoreMagnitude = max(scoreMagnitude, size)
             }
             top = scores.max() ?? top
@@ -107,8 +108,13 @@ struct KernelAttentionTests {
             }
         }
 
-        /// How far a score may be off: headSize products and sums, and the scaling, each rounded.
-        var scoreTolerance: Double { Double(o.count + 2) * 0x1p-24 * scoreMagnitude }
+        private let cap: Double
+
+        /// How far a score may be off: headSize products and sums, and the scaling, each rounded; a cap
+        /// adds units in its last place.
+        var scoreTolerance: Double {
+            Double(o.count + 2) * 0x1p-24 * scoreMagnitude + 4e-7 * cap
+        }
 
         /// How far sums over `count` positions may be off, relative to their magnitude.
         ///
@@ -124,12 +130,14 @@ struct KernelAttentionTests {
 
     private func attend(
         _ kernels: quant_kernels, _ cache: Cache, q: UnsafePointer<Float>, ldq: Int, rows: Int,
-        group: Int, past: Int, begin: Int, end: Int, scale: Float
+        group: Int, past: Int, begin: Int, end: Int, scale: Float, cap: Float = 0,
+        window: Int = .max
     ) -> Attended {
         let result = Attended(rows: rows, group: group, headSize: cache.headSize)
         var raw = cache.raw
+        var scores = quant_scores(scale: scale, cap: cap, window: window)
         kernels.attend(
-            &raw, Cache.head, q, ldq, rows, group, past, begin, end, scale, result.o.pointer,
+            &raw, Cache.head, q, ldq, rows, group, past, begin, end, &scores, result.o.pointer,
             result.ldo, result.top.pointer, result.sum.pointer, scratch.pointer)
         return result
     }
@@ -187,6 +195,71 @@ struct KernelAttentionTests {
                     #expect(
                         failures == 0,
                         "\(rows) × \(group) queries of \(headSize) from \(begin)")
+                }
+            }
+        }
+    }
+
+    /// Windows that begin within a block, with one, before a chunk and behind another; a cap or none.
+    static let windows: [(window: Int, cap: Float)] = [
+        (1, 0), (8, 2), (16, 0), (33, 0.5), (100, 0), (270, 3), (299, 0), (.max, 2),
+    ]
+
+    @Test(arguments: InstructionSet.supported, windows)
+    func `a window's positions are seen, and scores are capped`(
+        instructionSet: InstructionSet, way: (window: Int, cap: Float)
+    ) {
+        let kernels = instructionSet.kernels
+        let (window, cap) = way
+        let (positions, headSize) = (600, 16)
+        let cache = Cache(positions: positions, headSize: headSize, on: kernels)
+        let keys = (0..<positions).map { cache.key($0) }
+        let values = (0..<positions).map { cache.value($0) }
+        // What nobody sees is not read: NaN there would show.
+        for (rows, group) in [(64, 3), (5, 1), (1, 3)] {
+            let (past, ldq) = (positions - rows, group * headSize)
+            if window < past {
+                for j in 0...past - window {
+                    cache.pages.value(head: Cache.head, position: j)[5] = 0x7e00
+                    cache.pages.key(head: Cache.head, position: j, dimension: 3).pointee = 0x7e00
+                }
+            }
+            let q = noise(rows * ldq, seed: 17)
+            for begin in [0, 256, 512] {
+                let result = attend(
+                    kernels, cache, q: q.pointer, ldq: ldq, rows: rows, group: group, past: past,
+                    begin: begin, end: positions, scale: 0.7, cap: cap, window: window)
+                var failures = 0
+                for i in 0..<rows {
+                    let end = past + i + 1
+                    let seen = max(begin, window < end ? end - window : 0)..<end
+                    for g in 0..<group {
+                        let expected = Expected(
+                            query: q.pointer + i * ldq + g * headSize, scale: 0.7,
+                            cap: Double(cap), keys: keys[seen], values: values[seen],
+                            headSize: headSize)
+                        let m = i * group + g
+                        let tolerance = expected.tolerance(seen.count)
+                        let (top, sum) = (Double(result.top[m]), Double(result.sum[m]))
+                        if !(abs(top - expected.top) <= expected.scoreTolerance) { failures += 1 }
+                        if !(abs(sum - expected.sum) <= tolerance * expected.sum) { failures += 1 }
+                        for c in 0..<headSize {
+                            let value = Double(result.o[i * result.ldo + g * headSize + c])
+                            let error = abs(value - expected.o[c])
+                            if !(error <= tolerance * expected.magnitude[c]) { failures += 1 }
+                        }
+                    }
+                }
+                #expect(failures == 0, "\(rows) × \(group) queries from \(begin)")
+                // Each row alone, as in decoding: the same bits.
+                for i in 0..<rows {
+                    let row = attend(
+                        kernels, cache, q: q.pointer + i * ldq, ldq: ldq, rows: 1, group: group,
+                        past: past + i, begin: begin, end: positions, scale: 0.7, cap: cap,
+                        window: window)
+                    let o = result.o.array[i * result.ldo..<i * result.ldo + ldq]
+                    #expect(row.o.array[..<ldq] == o)
+                    #expect(row.sum.array[...] == result.sum.array[i * group..<(i + 1) * group])
                 }
             }
         }
@@ -270,11 +343,12 @@ struct KernelAttentionTests {
                 // 17 positions in five parts leave some empty.
                 let length = (positions / parts + 15) / 16 * 16
                 var raw = cache.raw
+                var scores = quant_scores(scale: 0.25, cap: 0, window: .max)
                 for part in 0..<parts {
                     let begin = part * length
                     let end = part == parts - 1 ? positions : min(positions, begin + length)
                     kernels.attend(
-                        &raw, Cache.head, q.pointer, ldq, rows, group, past, begin, end, 0.25,
+                        &raw, Cache.head, q.pointer, ldq, rows, group, past, begin, end, &scores,
                         o.pointer + part * rows * ldo, ldo, top.pointer + part * rows * group,
                         sum.pointer + part * rows * group, scratch.pointer)
                 }

@@ -119,6 +119,53 @@ struct KernelVectorTests {
     }
 
     @Test(arguments: InstructionSet.supported, counts)
+    func geglu(instructionSet: InstructionSet, count: Int) {
+        let gate = noise(count + 1, seed: 4)
+        let up = noise(count + 1, seed: 5)
+        let dh = noise(count, seed: 6)
+        for i in 0..<count { gate[i] *= 4 }
+        let (g, u) = (gate.array, up.array)
+        let h = Buffer<Float>(count + 1)
+        instructionSet.kernels.geglu(gate.pointer, up.pointer, count, h.pointer)
+        instructionSet.kernels.geglu_backward(
+            gate.pointer, up.pointer, dh.pointer, count, gate.pointer, up.pointer)
+        for i in 0..<count {
+            let (x, slope) = (Double(g[i]), (2 / Double.pi).squareRoot())
+            let t = tanh(slope * (x + 0.044715 * x * x * x))
+            let gelu = x * (1 + t) / 2
+            // 1 + tanh cancels where it is small: errors are relative to x.
+            let bound = 1e-6 * abs(x)
+            #expect(abs(Double(h[i]) - gelu * Double(u[i])) <= bound * abs(Double(u[i])))
+            #expect(abs(Double(up[i]) - gelu * Double(dh[i])) <= bound * abs(Double(dh[i])))
+            let inner = slope * (1 + 3 * 0.044715 * x * x)
+            let dgate = Double(dh[i]) * Double(u[i]) * (1 + t + x * (1 - t * t) * inner) / 2
+            // 1 - tanh² cancels likewise, times x of the inner slope, at most 4 where it is not 0.
+            let most = 2e-6 * abs(Double(dh[i]) * Double(u[i])) * (1 + abs(x))
+            #expect(abs(Double(gate[i]) - dgate) <= most)
+        }
+        #expect(h[count] == 0 && gate[count] == g[count] && up[count] == u[count])
+    }
+
+    @Test(arguments: InstructionSet.supported, counts)
+    func `soft cap`(instructionSet: InstructionSet, count: Int) {
+        let x = noise(count + 1, seed: 4)
+        let dy = noise(count + 1, seed: 5)
+        let (before, d) = (x.array, dy.array)
+        instructionSet.kernels.soft_cap(x.pointer, count, 3, 2)
+        instructionSet.kernels.soft_cap_backward(x.pointer, count, 3, 2, dy.pointer)
+        for i in 0..<count {
+            let t = tanh(1.5 * Double(before[i]))
+            // Near 0 the exponential cancels to within units in the last place of the cap.
+            #expect(abs(Double(x[i]) - 2 * t) <= 2 * 4e-7)
+            #expect(abs(Double(dy[i]) - 3 * (1 - t * t) * Double(d[i])) <= 6e-6)
+        }
+        #expect(x[count] == before[count] && dy[count] == d[count])
+        let extremes = Buffer<Float>([-1e30, 1e30, -.infinity, .infinity, .nan, 0])
+        instructionSet.kernels.soft_cap(extremes.pointer, 6, 3, 2)
+        #expect(extremes.array[..<4] == [-2, 2, -2, 2] && extremes[4].isNaN && extremes[5] == 0)
+    }
+
+    @Test(arguments: InstructionSet.supported, counts)
     func rmsnorm(instructionSet: InstructionSet, count: Int) {
         guard count > 0 else { return }
         let x = noise(count + 1, seed: 7)

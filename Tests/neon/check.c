@@ -325,7 +325,8 @@ static float of_half(uint16_t half) {
 }
 
 // Queries of the second of two heads, in two ranges of positions that are merged.
-static void check_attention(size_t rows, size_t group, size_t positions, size_t D) {
+static void check_attention(size_t rows, size_t group, size_t positions, size_t D, float cap,
+                            size_t window) {
   enum { HEADS = 2, HEAD = 1, BLOCK = QUANT_KV_BLOCK };
   size_t width = HEADS * D, queries = rows * group, ldq = group * D + 3, ldo = group * D + 2;
   size_t pages = (positions + QUANT_KV_PAGE - 1) / QUANT_KV_PAGE;
@@ -351,11 +352,12 @@ static void check_attention(size_t rows, size_t group, size_t positions, size_t 
   }
 
   float *o = memory(8 * rows * ldo), *top = memory(8 * queries), *sum = memory(8 * queries);
-  float *scratch = memory(4 * QUANT_ATTEND_SCRATCH), scale = 0.3f;
+  float *scratch = memory(4 * QUANT_ATTEND_SCRATCH);
+  quant_scores how = {.scale = 0.3f, .cap = cap, .window = window};
   size_t past = positions > rows ? positions - rows : 0, middle = positions / 2 / BLOCK * BLOCK;
   for (size_t part = 0; part < 2; part++) {
     tested->attend(&kv[1], HEAD, q, ldq, rows, group, past, part ? middle : 0,
-                   part ? positions : middle, scale, o + part * rows * ldo, ldo,
+                   part ? positions : middle, &how, o + part * rows * ldo, ldo,
                    top + part * queries, sum + part * queries, scratch);
   }
   float *out = memory(4 * rows * ldo);
@@ -364,29 +366,32 @@ static void check_attention(size_t rows, size_t group, size_t positions, size_t 
   double *scores = memory(8 * positions);
   for (size_t m = 0; m < queries; m++) {
     size_t i = m / group, g = m % group, seen = past + i + 1 < positions ? past + i + 1 : positions;
+    size_t begin = past + i + 1 > window ? past + i + 1 - window : 0;
     double highest = -INFINITY, total = 0, largest = 0;
-    for (size_t j = 0; j < seen; j++) {
+    for (size_t j = begin; j < seen; j++) {
       double size = 0;
       scores[j] = 0;
       for (size_t d = 0; d < D; d++) {
         uint16_t key = quant_key(&kv[0], HEAD, j)[d * BLOCK];
-        double product = (double)scale * q[i * ldq + g * D + d] * of_half(key);
+        double product = (double)how.scale * q[i * ldq + g * D + d] * of_half(key);
         scores[j] += product;
         size += fabs(product);
       }
       largest = fmax(largest, size);
+      if (cap > 0) scores[j] = cap * tanh(scores[j] / cap);
       highest = fmax(highest, scores[j]);
     }
-    for (size_t j = 0; j < seen; j++) total += exp(scores[j] - highest);
+    for (size_t j = begin; j < seen; j++) total += exp(scores[j] - highest);
     // A weight is off by the errors of two scores, their difference's, and an exponential's or two;
     // a sum by a rounding a position and a chunk.
-    double score = (double)(D + 2) * 0x1p-24 * largest;
+    // A cap adds its own error, a few units in its last place.
+    double score = (double)(D + 2) * 0x1p-24 * largest + 4e-7 * cap;
     double error = 2 * score + 2 * largest * 0x1p-24 + 6e-7 + (double)(seen + 8) * 0x1p-24;
     check(fabs(fmaxf(top[m], top[queries + m]) - highest) <= score, "attend: top", rows, group,
           positions);
     for (size_t c = 0; c < D; c++) {
       double value = 0, magnitude = 0;
-      for (size_t j = 0; j < seen; j++) {
+      for (size_t j = begin; j < seen; j++) {
         double x = of_half(quant_value(&kv[0], HEAD, j)[c]);
         value += exp(scores[j] - highest) * x / total;
         magnitude += exp(scores[j] - highest) * fabs(x) / total;
@@ -470,6 +475,18 @@ static void check_vectors(size_t n) {
     }
   }
 
+  float *capped = copy(x, 4 * n + 4), *dx = copy(z, 4 * n + 4);
+  tested->soft_cap(capped, n, 3, 2);
+  tested->soft_cap_backward(capped, n, 3, 2, dx);
+  for (size_t i = 0; i < n; i++) {
+    double t = tanh(1.5 * x[i]);
+    // Near 0 the exponential cancels to within units in the last place of the cap.
+    check(fabs(capped[i] - 2 * t) <= 2 * 4e-7, "soft_cap", n, i, 0);
+    check(fabs(dx[i] - 3 * (1 - t * t) * z[i]) <= 3 * 2e-6 * fabs(z[i]), "soft_cap_backward", n, i,
+          0);
+  }
+  check(capped[n] == x[n] && dx[n] == z[n], "soft_cap: border", n, 0, 0);
+
   float *gate = memory(4 * n + 4), *up = copy(y, 4 * n + 4), *h = memory(4 * n + 4);
   for (size_t i = 0; i < n; i++) gate[i] = 40 * x[i];
   float *g = copy(gate, 4 * n + 4);
@@ -485,6 +502,20 @@ static void check_vectors(size_t n) {
     check(fabs(gate[i] - slope) <= bound + 1e-37, "swiglu_backward: gate", n, i, 0);
   }
   check(h[n] == 0 && gate[n] == 0 && up[n] == y[n], "swiglu: border", n, 0, 0);
+
+  gate = copy(x, 4 * n + 4), up = copy(y, 4 * n + 4), h = memory(4 * n + 4);
+  tested->geglu(gate, up, n, h);
+  tested->geglu_backward(gate, up, z, n, gate, up);
+  for (size_t i = 0; i < n; i++) {
+    double r = sqrt(2 / 3.14159265358979323846), v = x[i], dh = z[i];
+    double t = tanh(r * (v + 0.044715 * v * v * v)), gelu = v * (1 + t) / 2;
+    check(fabs(h[i] - gelu * y[i]) <= 1e-6 * fabs(v * y[i]), "geglu", n, i, 0);
+    check(fabs(up[i] - gelu * dh) <= 1e-6 * fabs(v * dh), "geglu_backward: up", n, i, 0);
+    double slope = (1 + t + v * (1 - t * t) * r * (1 + 3 * 0.044715 * v * v)) / 2;
+    double bound = 2e-6 * fabs(dh * y[i]) * (1 + fabs(v));
+    check(fabs(gate[i] - slope * dh * y[i]) <= bound, "geglu_backward: gate", n, i, 0);
+  }
+  check(h[n] == 0 && gate[n] == x[n] && up[n] == y[n], "geglu: border", n, 0, 0);
 }
 
 static void check_extremes(void) {
@@ -637,7 +668,8 @@ int main(void) {
     for (size_t i = 0; i < sizeof queries / sizeof *queries; i++) {
       for (size_t D = 8; D <= 128; D += 24) {
         for (size_t positions = 1; positions < 400; positions += 1 + positions * 7 / 5) {
-          check_attention(queries[i][0], queries[i][1], positions, D);
+          check_attention(queries[i][0], queries[i][1], positions, D, 0, SIZE_MAX);
+          check_attention(queries[i][0], queries[i][1], positions, D, 2, 100);
         }
         release(0);
       }

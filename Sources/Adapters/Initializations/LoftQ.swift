@@ -75,7 +75,9 @@ public struct LoftQ: Sendable {
         try Adapters.writePeftFolder(
             at: "\(base)/\(Self.folderName)",
             configuration: AdapterConfiguration(
-                rank: rank, alpha: alpha, baseModel: Adapters.name(of: base)),
+                rank: rank, alpha: alpha,
+                targetModules: .list(configuration.modules.all.map(\.name)),
+                baseModel: Adapters.name(of: base)),
             deltas: adapter.deltas, replace: true)
         return Report(modules: adapter.modules.count, recovered: lost > 0 ? recovered / lost : 0)
     }

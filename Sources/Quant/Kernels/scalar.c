@@ -184,6 +184,14 @@ static float softmax(float *x, size_t n, float scale) {
   return largest + logf(sum);
 }
 
+static void soft_cap(float *x, size_t n, float scale, float cap) {
+  for (size_t i = 0; i < n; i++) x[i] = cap * tanhf(scale * x[i] / cap);
+}
+
+static void soft_cap_backward(const float *y, size_t n, float scale, float cap, float *dy) {
+  for (size_t i = 0; i < n; i++) dy[i] *= scale * (1 - y[i] / cap * (y[i] / cap));
+}
+
 static void swiglu(const float *gate, const float *up, size_t n, float *h) {
   for (size_t i = 0; i < n; i++) h[i] = gate[i] / (1 + expf(-gate[i])) * up[i];
 }
@@ -194,6 +202,27 @@ static void swiglu_backward(const float *gate, const float *up, const float *dh,
     float g = gate[i], u = up[i], sigmoid = 1 / (1 + expf(-g));
     dgate[i] = dh[i] * u * sigmoid * (1 + g * (1 - sigmoid));
     dup[i] = dh[i] * g * sigmoid;
+  }
+}
+
+// sqrt(2 / π)
+#define GELU_SLOPE 0.7978845608f
+#define GELU_CUBE 0.044715f
+
+static void geglu(const float *gate, const float *up, size_t n, float *h) {
+  for (size_t i = 0; i < n; i++) {
+    float g = gate[i];
+    h[i] = g * (1 + tanhf(GELU_SLOPE * (g + GELU_CUBE * g * g * g))) / 2 * up[i];
+  }
+}
+
+static void geglu_backward(const float *gate, const float *up, const float *dh, size_t n,
+                           float *dgate, float *dup) {
+  for (size_t i = 0; i < n; i++) {
+    float g = gate[i], u = up[i], t = tanhf(GELU_SLOPE * (g + GELU_CUBE * g * g * g));
+    float inner = GELU_SLOPE * (1 + 3 * GELU_CUBE * g * g);
+    dgate[i] = dh[i] * u * (1 + t + g * (1 - t * t) * inner) / 2;
+    dup[i] = dh[i] * g * (1 + t) / 2;
   }
 }
 
@@ -308,30 +337,33 @@ static void kv_write(const quant_kv *kv, const float *k, size_t ldk, const float
   }
 }
 
-// scale * q·k[j]
-static float score(const quant_kv *kv, size_t head, const float *q, size_t j, float scale) {
+static float score(const quant_kv *kv, size_t head, const float *q, size_t j,
+                   const quant_scores *scores) {
   const uint16_t *key = quant_key(kv, head, j);
   float sum = 0;
   for (size_t d = 0; d < kv->head_size; d++) sum += q[d] * f32_of_f16(key[d * QUANT_KV_BLOCK]);
-  return scale * sum;
+  float s = scores->scale * sum;
+  return scores->cap > 0 ? scores->cap * tanhf(s / scores->cap) : s;
 }
 
 static void attend(const quant_kv *kv, size_t head, const float *q, size_t ldq, size_t rows,
-                   size_t group, size_t past, size_t begin, size_t end, float scale, float *o,
-                   size_t ldo, float *top, float *sum, float *scratch) {
+                   size_t group, size_t past, size_t begin, size_t end, const quant_scores *scores,
+                   float *o, size_t ldo, float *top, float *sum, float *scratch) {
   (void)scratch;
   size_t D = kv->head_size;
   for (size_t m = 0; m < rows * group; m++) {
-    size_t i = m / group, g = m % group, seen = past + i + 1 < end ? past + i + 1 : end;
+    size_t i = m / group, g = m % group, last = past + i + 1;
+    size_t first = last > scores->window ? last - scores->window : 0;
+    size_t from = first > begin ? first : begin, seen = last < end ? last : end;
     const float *query = q + i * ldq + g * D;
     float *out = o + i * ldo + g * D, largest = -INFINITY, total = 0;
-    for (size_t j = begin; j < seen; j++) {
-      largest = fmaxf(largest, score(kv, head, query, j, scale));
+    for (size_t j = from; j < seen; j++) {
+      largest = fmaxf(largest, score(kv, head, query, j, scores));
     }
     for (size_t c = 0; c < D; c++) out[c] = 0;
-    for (size_t j = begin; j < seen; j++) {
+    for (size_t j = from; j < seen; j++) {
       const uint16_t *value = quant_value(kv, head, j);
-      float weight = expf(score(kv, head, query, j, scale) - largest);
+      float weight = expf(score(kv, head, query, j, scores) - largest);
       for (size_t c = 0; c < D; c++) out[c] += weight * f32_of_f16(value[c]);
       total += weight;
     }
@@ -386,8 +418,12 @@ const quant_kernels quant_kernels_scalar = {
     .dot = dot,
     .axpy = axpy,
     .softmax = softmax,
+    .soft_cap = soft_cap,
+    .soft_cap_backward = soft_cap_backward,
     .swiglu = swiglu,
     .swiglu_backward = swiglu_backward,
+    .geglu = geglu,
+    .geglu_backward = geglu_backward,
     .rmsnorm = rmsnorm,
     .softmax_backward = softmax_backward,
     .rmsnorm_backward = rmsnorm_backward,

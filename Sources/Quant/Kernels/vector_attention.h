@@ -3,7 +3,7 @@
 // Positions come in chunks, cut at multiples of CHUNK wherever a call begins. For each query and
 // chunk
 //
-//   s[j] = (scale q)·k[j], summed in the order of dimensions
+//   s[j] = (scale q)·k[j], summed in the order of dimensions, and capped where there is a cap
 //   top' = max(top, s[j]),  w[j] = exp(s[j] - top'),  fade = exp(top - top')
 //   sum = fade sum + Σ w[j],  o = fade o + Σ w[j] v[j], summed in the order of positions
 //
@@ -202,7 +202,8 @@ typedef struct {
   size_t head;
   const float *q;
   size_t ldq, group, past, end;
-  float scale, *o;
+  const quant_scores *scores;
+  float *o;
   size_t ldo;
   float *top, *sum;
 } attention;
@@ -217,6 +218,20 @@ typedef struct {
 // The position after the last that query m sees.
 INLINE size_t seen_end(const attention *t, size_t m) {
   return smaller(t->end, t->past + m / t->group + 1);
+}
+
+// The first position in query m's window.
+INLINE size_t seen_begin(const attention *t, size_t m) {
+  size_t end = t->past + m / t->group + 1;
+  return end > t->scores->window ? end - t->scores->window : 0;
+}
+
+// The query after the last of `queries` whose window begins before `stop`.
+INLINE size_t window_end(const attention *t, size_t stop, size_t queries) {
+  size_t window = t->scores->window, end = t->past + queries / t->group;
+  if (end <= window || end - window < stop) return queries;
+  size_t rows = stop + window - 1;
+  return rows > t->past ? smaller((rows - t->past) * t->group, queries) : 0;
 }
 
 // The first query that sees position j.
@@ -290,12 +305,20 @@ static float weigh(float *s, size_t n, size_t padded, float *top, float *sum) {
   return fade;
 }
 
+// Where the window of query m begins in a chunk that it sees some of.
+INLINE size_t window_start(const attention *t, const chunk *part, size_t m) {
+  size_t begin = seen_begin(t, m);
+  return begin > part->first ? begin - part->first : 0;
+}
+
 // O[count][head_size] = W V of queries from m on.
 static void sum_values(const attention *t, const chunk *part, size_t m, size_t count,
                        const float *w, float *o) {
   size_t D = t->kv->head_size;
   if (!part->values) {
-    for (size_t j = part->first, end; j < part->stop; j = end) {
+    // Those of one position, whose windows are one.
+    size_t begin = part->first + window_start(t, part, m);
+    for (size_t j = begin, end; j < part->stop; j = end) {
       end = page_end(j, part->stop);
       halves values = {.first = quant_value(t->kv, t->head, j),
                        .rows = end - j,
@@ -303,7 +326,7 @@ static void sum_values(const attention *t, const chunk *part, size_t m, size_t c
                        .groups = D / QUANT_KV_BLOCK,
                        .group_stride = QUANT_KV_BLOCK,
                        .ahead = next_page(t->kv, j, t->end),
-                       .accumulate = j > part->first};
+                       .accumulate = j > begin};
       multiply_halves(w + (j - part->first), count, &values, o);
     }
     return;
@@ -313,27 +336,36 @@ static void sum_values(const attention *t, const chunk *part, size_t m, size_t c
   size_t step = part->finite ? 2 * TILE_ROWS : 1;
   for (size_t i = 0; i < count; i += step) {
     size_t height = smaller(step, count - i);
+    size_t begin = part->finite ? 0 : window_start(t, part, m + i);
     size_t seen = smaller(part->stop, seen_end(t, m + i + height - 1)) - part->first;
     for (size_t c = 0; c < D; c += PANEL) {
-      multiply_panel(w + i * SLICE, height, part->values + c * depth, seen, o + i * SLICE + c,
-                     SLICE, PANEL, 0);
+      multiply_panel(w + i * SLICE + begin, height, part->values + c * depth + begin * PANEL,
+                     seen - begin, o + i * SLICE + c, SLICE, PANEL, 0);
     }
   }
 }
 
-// Adds a chunk to the results of `count` queries from m on, which all see its first position.
+// Adds a chunk to the results of `count` queries from m on, which all see some of it.
 static void attend_chunk(const attention *t, const chunk *part, size_t m, size_t count,
                          float *scratch) {
   size_t D = t->kv->head_size;
   float *q = scratch, *s = q + QUERIES * SLICE, *o = s + QUERIES * SLICE, fade[QUERIES];
   for (size_t i = 0; i < count; i++) {
     const float *from = t->q + (m + i) / t->group * t->ldq + (m + i) % t->group * D;
-    for (size_t d = 0; d < D; d++) q[i * SLICE + d] = t->scale * from[d];
+    for (size_t d = 0; d < D; d++) q[i * SLICE + d] = t->scores->scale * from[d];
   }
   score_chunk(t, part, m, count, q, s);
   for (size_t i = 0; i < count; i++) {
+    float *row = s + i * SLICE;
+    size_t begin = window_start(t, part, m + i);
     size_t seen = smaller(part->stop, seen_end(t, m + i)) - part->first;
-    fade[i] = weigh(s + i * SLICE, seen, part->stop - part->first, t->top + m + i, t->sum + m + i);
+    if (t->scores->cap > 0) soft_cap(row + begin, seen - begin, 1, t->scores->cap);
+    // From a block's first position on, so that whole vectors stay within the row.
+    size_t block = begin / QUANT_KV_BLOCK * QUANT_KV_BLOCK;
+    for (size_t j = 0; j < block; j++) row[j] = 0;
+    for (size_t j = block; j < begin; j++) row[j] = -INFINITY;
+    fade[i] = weigh(row + block, seen - block, part->stop - part->first - block, t->top + m + i,
+                    t->sum + m + i);
   }
   sum_values(t, part, m, count, s, o);
   for (size_t i = 0; i < count; i++) {
@@ -343,9 +375,9 @@ static void attend_chunk(const attention *t, const chunk *part, size_t m, size_t
 }
 
 static void attend(const quant_kv *kv, size_t head, const float *q, size_t ldq, size_t rows,
-                   size_t group, size_t past, size_t begin, size_t end, float scale, float *o,
-                   size_t ldo, float *top, float *sum, float *scratch) {
-  attention t = {kv, head, q, ldq, group, past, end, scale, o, ldo, top, sum};
+                   size_t group, size_t past, size_t begin, size_t end, const quant_scores *scores,
+                   float *o, size_t ldo, float *top, float *sum, float *scratch) {
+  attention t = {kv, head, q, ldq, group, past, end, scores, o, ldo, top, sum};
   size_t D = kv->head_size, queries = rows * group;
   for (size_t m = 0; m < queries; m++) {
     float *out = o + m / group * ldo + m % group * D;
@@ -356,7 +388,9 @@ static void attend(const quant_kv *kv, size_t head, const float *q, size_t ldq, 
   int direct = rows == 1 && group <= 2 * TILE_ROWS && D % QUANT_KV_BLOCK == 0;
   float *keys = scratch + 3 * QUERIES * SLICE, *values = keys + CHUNK * QUANT_ATTEND_HEAD;
   size_t limit = smaller(end, past + rows);
-  for (size_t first = begin, stop; first < limit; first = stop) {
+  // From the block on in which the first window begins: no chunk is cut elsewhere for it.
+  size_t seen = seen_begin(&t, 0) / QUANT_KV_BLOCK * QUANT_KV_BLOCK;
+  for (size_t first = seen > begin ? seen : begin, stop; first < limit; first = stop) {
     stop = smaller(first / CHUNK * CHUNK + CHUNK, limit);
     chunk part = {first, stop, NULL, NULL, 1};
     if (!direct) {
@@ -365,8 +399,9 @@ static void attend(const quant_kv *kv, size_t head, const float *q, size_t ldq, 
       part.keys = keys;
       part.values = values;
     }
-    for (size_t m = first_query(&t, first); m < queries; m += QUERIES) {
-      attend_chunk(&t, &part, m, smaller(QUERIES, queries - m), scratch);
+    size_t count = window_end(&t, stop, queries);
+    for (size_t m = first_query(&t, first); m < count; m += QUERIES) {
+      attend_chunk(&t, &part, m, smaller(QUERIES, count - m), scratch);
     }
   }
 }

@@ -87,6 +87,28 @@ static float softmax(float *x, size_t n, float scale) {
 // 1 / (1 + exp(-x))
 INLINE vec v_sigmoid(vec x) { return v_div(v_set(1), v_add(v_set(1), v_exp(v_mul(v_set(-1), x)))); }
 
+// cap tanh(x): 1 - 2 / (1 + exp(2 x)), which cancels near 0 to within 2⁻²³ of the cap.
+INLINE vec v_capped(vec x, float cap) {
+  vec e = v_exp(v_add(x, x));
+  return v_fma(v_set(-2 * cap), v_div(v_set(1), v_add(v_set(1), e)), v_set(cap));
+}
+
+static void soft_cap(float *x, size_t n, float scale, float cap) {
+  vec factor = v_set(scale / cap);
+#define BODY(load, store) store(x + i, v_capped(v_mul(factor, load(x + i)), cap));
+  FOR_EACH_VECTOR(n, BODY);
+#undef BODY
+}
+
+static void soft_cap_backward(const float *y, size_t n, float scale, float cap, float *dy) {
+  vec a = v_set(scale), b = v_set(-scale / (cap * cap));
+#define BODY(load, store)   \
+  vec capped = load(y + i); \
+  store(dy + i, v_mul(load(dy + i), v_fma(v_mul(b, capped), capped, a)));
+  FOR_EACH_VECTOR(n, BODY);
+#undef BODY
+}
+
 static void swiglu(const float *gate, const float *up, size_t n, float *h) {
 #define BODY(load, store) \
   vec g = load(gate + i); \
@@ -104,6 +126,34 @@ static void swiglu_backward(const float *gate, const float *up, const float *dh,
   vec slope = v_mul(sigmoid, v_fma(g, v_fma(minus, sigmoid, one), one));              \
   store(dgate + i, v_mul(v_mul(d, u), slope));                                        \
   store(dup + i, v_mul(d, v_mul(g, sigmoid)));
+  FOR_EACH_VECTOR(n, BODY);
+#undef BODY
+}
+
+// (1 + tanh(a (x + b x³))) / 2, a = sqrt(2 / π), is the sigmoid of twice the argument.
+static const float gelu_slope = 2 * 0.7978845608f, gelu_cube = 2 * 0.7978845608f * 0.044715f;
+INLINE vec v_gelu_share(vec x) {
+  return v_sigmoid(v_mul(x, v_fma(v_mul(v_set(gelu_cube), x), x, v_set(gelu_slope))));
+}
+
+static void geglu(const float *gate, const float *up, size_t n, float *h) {
+#define BODY(load, store) \
+  vec g = load(gate + i); \
+  store(h + i, v_mul(v_mul(g, v_gelu_share(g)), load(up + i)));
+  FOR_EACH_VECTOR(n, BODY);
+#undef BODY
+}
+
+static void geglu_backward(const float *gate, const float *up, const float *dh, size_t n,
+                           float *dgate, float *dup) {
+  vec one = v_set(1), minus = v_set(-1);
+  // With gelu(g) = g s, s = sigmoid(z): gelu'(g) = s (1 + g (1 - s) z'(g)).
+#define BODY(load, store)                                                              \
+  vec g = load(gate + i), u = load(up + i), d = load(dh + i), share = v_gelu_share(g); \
+  vec inner = v_fma(v_mul(v_set(3 * gelu_cube), g), g, v_set(gelu_slope));             \
+  vec slope = v_mul(share, v_fma(v_mul(g, inner), v_fma(minus, share, one), one));     \
+  store(dgate + i, v_mul(v_mul(d, u), slope));                                         \
+  store(dup + i, v_mul(d, v_mul(g, share)));
   FOR_EACH_VECTOR(n, BODY);
 #undef BODY
 }

@@ -1,4 +1,5 @@
 public import LorikeetQuant
+import QuantKernels
 
 /// Runs a model forward over the caches of sequences; owns the scratch for it.
 ///
@@ -28,7 +29,7 @@ public final class InferencePass {
     private static let logitRows = 16
     private let scratch: ForwardScratch
     private let activations: BlockActivations
-    private var rotary: RotaryEmbedding
+    private var rotary: Rotations
     // The residual stream [chunk, hidden]
     private let x: Buffer<Float>
     // The inputs' last rows of it [inputs, hidden].
@@ -36,7 +37,8 @@ public final class InferencePass {
     private var output: Buffer<Float>
     // The output projection, as a product takes it.
     private let projection: [LinearWeight]
-    private lazy var crossEntropy = CrossEntropy(output: model.output, on: compute)
+    private lazy var crossEntropy = CrossEntropy(
+        output: model.output, cap: model.configuration.logitCap, on: compute)
 
     /// Allocates scratch for `chunk` tokens at a time.
     public init(model: DecoderModel, compute: Compute, chunk: Int = 512) {
@@ -47,7 +49,7 @@ public final class InferencePass {
         self.chunk = chunk
         scratch = ForwardScratch(configuration, tokens: chunk, on: compute)
         activations = BlockActivations(configuration, tokens: chunk)
-        rotary = RotaryEmbedding(configuration, positions: 0)
+        rotary = Rotations(configuration, positions: 0)
         x = Buffer(chunk * configuration.hiddenSize)
         output = Buffer(configuration.vocabularySize)
         projection = [model.output]
@@ -238,8 +240,8 @@ public final class InferencePass {
         try check(inputs)
         for input in inputs { input.cache.reserve(input.tokens.count) }
         let positions = inputs.reduce(0) { max($0, $1.cache.reserved) }
-        if positions > rotary.positions {
-            rotary = RotaryEmbedding(model.configuration, positions: positions)
+        if positions > rotary.whole.positions {
+            rotary = Rotations(model.configuration, positions: positions)
         }
         for pieces in chunks(inputs) {
             let batch = Batch(
@@ -353,6 +355,11 @@ public final class InferencePass {
             projection, scratch.normed.pointer, count: count,
             using: scratch.linear.activations, on: compute
         ) { _ in logits }
+        guard let cap = model.configuration.logitCap else { return }
+        let V = model.configuration.vocabularySize
+        compute.pool.split(count * V, by: 1024) { _, begin, end in
+            compute.kernels.soft_cap(logits + begin, end - begin, 1, cap)
+        }
     }
 
     private func check(_ inputs: [Input]) throws {

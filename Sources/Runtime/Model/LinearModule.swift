@@ -21,24 +21,24 @@ public struct LinearModule: Hashable, Sendable {
 
 /// Those that most decoders have.
 extension LinearModule {
-    /// Queries [heads · headSize, hidden]
+    /// Queries [heads · headSize, hidden].
     public static let query = LinearModule(path: "self_attn.q_proj")
-    /// Keys [keyValueHeads · headSize, hidden]
+    /// Keys [keyValueHeads · headSize, hidden].
     public static let key = LinearModule(path: "self_attn.k_proj")
-    /// Values [keyValueHeads · headSize, hidden]
+    /// Values [keyValueHeads · headSize, hidden].
     public static let value = LinearModule(path: "self_attn.v_proj")
-    /// Attention's output [hidden, heads · headSize]
+    /// Attention's output [hidden, heads · headSize].
     public static let output = LinearModule(path: "self_attn.o_proj")
-    /// The feed-forward layer's gate [intermediate, hidden]
+    /// The feed-forward layer's gate [intermediate, hidden].
     public static let gate = LinearModule(path: "mlp.gate_proj")
-    /// Its linear half [intermediate, hidden]
+    /// Its linear half [intermediate, hidden].
     public static let up = LinearModule(path: "mlp.up_proj")
-    /// Its output [hidden, intermediate]
+    /// Its output [hidden, intermediate].
     public static let down = LinearModule(path: "mlp.down_proj")
 
-    /// Queries, keys and values in one [(heads + 2 keyValueHeads) · headSize, hidden]
+    /// Queries, keys and values in one [(heads + 2 keyValueHeads) · headSize, hidden].
     public static let queryKeyValue = LinearModule(path: "self_attn.qkv_proj")
-    /// Gate and linear half in one [2 intermediate, hidden]
+    /// Gate and linear half in one [2 intermediate, hidden].
     public static let gateUp = LinearModule(path: "mlp.gate_up_proj")
 
     /// Llama's seven, in the order of a pass.

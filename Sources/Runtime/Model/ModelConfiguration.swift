@@ -27,8 +27,37 @@ public struct ModelConfiguration: Sendable, Equatable {
     public var ropeScaling: RopeScaling?
     /// Whether the output projection is the embedding.
     public var tiesEmbeddings: Bool
+
+    // What sets a block apart from Llama's.
+
     /// Whether queries, keys and values are one layer, and gate and linear half another.
     public var fusesProjections = false
+    /// The linear layers with biases.
+    public var biasedModules: [LinearModule] = []
+    /// Whether queries and keys are normalized, each head by itself.
+    public var normalizesHeads = false
+    /// Whether what a sublayer adds is normalized, too.
+    public var normalizesResults = false
+    /// What is added to the norms' weights as they are stored.
+    public var normOffset: Float = 0
+    /// The activation of the feed-forward layer's gate.
+    public var activation = GatedActivation.silu
+    /// What embeddings are multiplied by.
+    public var embeddingScale: Float = 1
+    /// c of c tanh(z / c), which the logits become; nil leaves them as they are.
+    public var logitCap: Float?
+    /// What q · k is multiplied by.
+    public var attentionScale: Float
+    /// c of c tanh(s / c), which attention's scores become; nil leaves them as they are.
+    public var attentionCap: Float?
+    /// How many positions a block sees that attends locally, a query's own the last of them.
+    public var slidingWindow: Int?
+    /// The blocks that attend locally.
+    public var localLayers: Set<Int> = []
+    /// Base of their rotary frequencies where that is another, which are not stretched then.
+    public var localRopeTheta: Double?
+    /// How many of a head's components are rotated: the first ones.
+    public var rotarySize: Int
 
     /// A stretching of the rotary frequencies (`rope_scaling` or `rope_parameters`).
     public enum RopeScaling: Sendable, Equatable {
@@ -38,6 +67,14 @@ public struct ModelConfiguration: Sendable, Equatable {
         case llama3(
             factor: Double, lowFrequencyFactor: Double, highFrequencyFactor: Double,
             originalMaximumPositions: Int)
+        /// Each frequency divided by its own factor, and rotated components multiplied by
+        /// `attentionFactor` (LongRoPE).
+        case factors([Double], attentionFactor: Double)
+
+        /// What rotated components are multiplied by.
+        var attentionFactor: Double {
+            if case .factors(_, let factor) = self { factor } else { 1 }
+        }
     }
 
     /// Creates the configuration of a Llama; other decoders differ in what is set afterwards.
@@ -58,6 +95,8 @@ public struct ModelConfiguration: Sendable, Equatable {
         self.ropeTheta = ropeTheta
         self.ropeScaling = ropeScaling
         self.tiesEmbeddings = tiesEmbeddings
+        attentionScale = 1 / Float(headSize).squareRoot()
+        rotarySize = headSize
     }
 }
 
@@ -66,6 +105,13 @@ extension ModelConfiguration {
     package var queryWidth: Int { headCount * headSize }
     /// keyValueHeads · headSize.
     package var keyWidth: Int { keyValueHeadCount * headSize }
+
+    /// How a block's queries weigh positions.
+    func attentionScores(of layer: Int) -> AttentionScores {
+        AttentionScores(
+            scale: attentionScale, cap: attentionCap,
+            window: localLayers.contains(layer) ? slidingWindow : nil)
+    }
 
     /// The linear layers of the blocks, as `BlockProduct` orders their products.
     public var modules: BlockModules {

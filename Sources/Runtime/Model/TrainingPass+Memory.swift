@@ -75,10 +75,13 @@ extension TrainingPass {
                 chunk: lossChunk(
                     dimensions.lossChunk, tokens: tokens,
                     vocabulary: configuration.vocabularySize),
-                isTiled: model.tilesOutput),
+                isTiled: model.tilesOutput,
+                cappedThreads: configuration.logitCap == nil ? 0 : dimensions.threads),
             attention: dimensions.threads
-                * Attention.memory(keys: ForwardScratch.keys(for: dimensions.longestRow))
-                + RotaryEmbedding.memory(configuration, positions: tokens),
+                * Attention.memory(
+                    keys: ForwardScratch.keys(for: dimensions.longestRow),
+                    capped: configuration.attentionCap != nil)
+                + Rotations.memory(configuration, positions: tokens),
             lowRank: LinearScratch.memory(
                 tokens: tokens, rank: dimensions.rank, outputs: outputs,
                 inputs: dimensions.dropsInputs ? inputs : 0,

@@ -16,7 +16,7 @@ public final class TrainingPass: LossAndGradients {
 
     private let forwardScratch: ForwardScratch
     private let backwardScratch: BackwardScratch
-    private let rotary: RotaryEmbedding
+    private let rotary: Rotations
     private let crossEntropy: CrossEntropy
     private let regularization: Regularization
     // inputs[l] is block l's input [tokens, hidden]; the last is the last block's output.
@@ -47,12 +47,13 @@ public final class TrainingPass: LossAndGradients {
         forwardScratch = ForwardScratch(
             configuration, tokens: maximumTokens, on: compute)
         backwardScratch = BackwardScratch(configuration, tokens: maximumTokens)
-        rotary = RotaryEmbedding(configuration, positions: maximumTokens)
+        rotary = Rotations(configuration, positions: maximumTokens)
         crossEntropy = CrossEntropy(
             output: model.output,
             chunk: Self.lossChunk(
                 lossChunk, tokens: maximumTokens, vocabulary: configuration.vocabularySize),
-            labelSmoothing: regularization.labelSmoothing, on: compute)
+            labelSmoothing: regularization.labelSmoothing, cap: configuration.logitCap,
+            on: compute)
         self.regularization = regularization
         let width = maximumTokens * configuration.hiddenSize
         inputs = (0...configuration.layerCount).map { _ in Buffer(width) }

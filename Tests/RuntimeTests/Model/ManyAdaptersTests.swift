@@ -6,7 +6,7 @@ import Testing
 
 /// Sequences of different adapters in one batch.
 @Suite(.serialized) struct ManyAdaptersTests {
-    private static let tiny = ["llama_plain_mha", "llama_rope3_gqa_tied"]
+    private static let tiny = tinyDecoders
 
     /// Runs `body` on the tiny model of this name in NF4.
     private func withQuantized<Result>(
@@ -27,13 +27,14 @@ import Testing
         var random = SeededGenerator(seed: seed)
         var deltas: [ModulePath: LowRankDelta] = [:]
         for layer in 0..<model.configuration.layerCount {
-            for module in LinearModule.llama where !(layer == 1 && module == .key) {
-                let (outputs, inputs) = module.shape(in: model.configuration)
-                deltas[ModulePath(layer: layer, module: module)] = LowRankDelta(
-                    a: Buffer(random.floats(rank * inputs, scale: 0.1)),
-                    b: Buffer(random.floats(outputs * rank, scale: 0.05)), rank: rank, scale: 2,
+            for entry in model.configuration.modules.entries
+            where !(layer == 1 && entry.module == .key) {
+                deltas[ModulePath(layer: layer, module: entry.module)] = LowRankDelta(
+                    a: Buffer(random.floats(rank * entry.inputs, scale: 0.1)),
+                    b: Buffer(random.floats(entry.outputs * rank, scale: 0.05)), rank: rank,
+                    scale: 2,
                     outputScale: scales && layer % 2 == 1
-                        ? Buffer(random.floats(outputs).map { 1 + 0.1 * $0 }) : nil)
+                        ? Buffer(random.floats(entry.outputs).map { 1 + 0.1 * $0 }) : nil)
             }
         }
         return TestAdapter(deltas)
@@ -67,7 +68,8 @@ import Testing
             let tolerance: Float = precision == .fp32 ? 1e-3 : 0.1
             #expect(abs(Float(loss) + scores.reduce(0, +)) <= tolerance)
             let base = try pass.logProbabilities(of: row, cache: pass.makeCache(), adapter: nil)
-            #expect(abs(base.reduce(0, +) - scores.reduce(0, +)) > 0.3, "the adapter does nothing")
+            let largest = zip(base, scores).map { abs($0 - $1) }.max() ?? 0
+            #expect(largest > 0.05, "the adapter does nothing")
         }
     }
 
@@ -157,12 +159,16 @@ import Testing
         }
     }
 
-    // Beyond 256 positions attention over halves is divided another way for a single row than for several.
+    // Beyond 256 positions attention over halves is divided another way for a single row than for several,
+    // and a window of 8 leaves out the first part.
     @Test(arguments: tiny, Precision.allCases)
     func `each sequence gets, bit for bit, what it gets alone`(
         name: String, precision: Precision
     ) throws {
-        try withQuantized(name) { try expectSameBits($0, precision, longest: 130) }
+        try withQuantized(name) { path in
+            let positions = try ModelConfiguration(Checkpoints.open(path)).maximumPositions
+            try expectSameBits(path, precision, longest: positions > 310 ? 300 : 130)
+        }
     }
 
     @Test(.enabled(if: Fixtures.quantizedModel != nil), arguments: [Precision.fp32, .int16])

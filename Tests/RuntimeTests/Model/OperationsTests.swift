@@ -47,12 +47,13 @@ private let tolerance = 1e-5
         let w = random.floats(count)
 
         let h = Buffer<Float>(count)
-        SwiGLU.forward(gate: gate, up: up, count: count, into: h.pointer, on: compute)
+        GatedActivation.silu.forward(gate: gate, up: up, count: count, into: h.pointer, on: compute)
         let exact = Naive.swiglu(gate: gate.map(Double.init), up: up.map(Double.init))
         GradientCheck.expectClose(h.elements, exact, within: tolerance)
 
         let (dGate, dUp) = (Buffer(gate), Buffer(up))
-        SwiGLU.backward(w, gate: dGate.pointer, up: dUp.pointer, count: count, on: compute)
+        GatedActivation.silu.backward(
+            w, gate: dGate.pointer, up: dUp.pointer, count: count, on: compute)
         GradientCheck.expectClose(
             dGate.elements,
             GradientCheck.centralDifferences(at: gate.map(Double.init)) {

@@ -6,6 +6,12 @@ import Testing
 
 private let models = ["llama_plain_mha", "llama_rope3_gqa_tied"]
 
+/// Those, and what else there is: see Tests/interop/tiny_models.py.
+let tinyDecoders =
+    models + [
+        "mistral_sw8", "qwen2_bias_tied", "qwen3_window", "gemma2", "gemma3", "phi3_longrope",
+    ]
+
 private func tinyModel(_ name: String) throws -> DecoderModel {
     try DecoderModel(
         checkpoint: Checkpoints.open(modelResource("tiny/\(name)").path),
@@ -26,7 +32,7 @@ private func rows(_ golden: GoldenFile) -> [[Int32]] {
     // in the last place, a wrong rotation or mask shows in the first digit.
     private static let tolerance: Float = 1e-4
 
-    @Test(arguments: models, [512, 7])
+    @Test(arguments: tinyDecoders, [512, 7])
     func `logits are those of transformers, whatever the chunk`(name: String, chunk: Int) throws {
         let golden = try GoldenFile(modelResource("tiny/\(name)/golden.safetensors"))
         let model = try tinyModel(name)
@@ -47,7 +53,28 @@ private func rows(_ golden: GoldenFile) -> [[Int32]] {
         }
     }
 
-    @Test(arguments: models)
+    @Test(arguments: tinyDecoders)
+    func `over halves, logits stay near`(name: String) throws {
+        let golden = try GoldenFile(modelResource("tiny/\(name)/golden.safetensors"))
+        let compute = Compute(threads: 2, precision: .int16)
+        let model = try DecoderModel(
+            checkpoint: Checkpoints.open(modelResource("tiny/\(name)").path), on: compute)
+        let expected = golden.floats("logits")
+        let V = model.configuration.vocabularySize
+        let row = rows(golden)[0]
+        for chunk in [1, 7, 512] {
+            let pass = InferencePass(model: model, compute: compute, chunk: chunk)
+            let logits = try pass.forward(
+                row, cache: pass.makeCache(), adapter: nil, logits: .all)
+            let worst = zip(logits, expected[..<(row.count * V)]).map { abs($0 - $1) }.max()
+            // Weights that are floats become 8 bits a block of 64, a part in 250 each: of logits near 10
+            // the errors of some hundred products leave 0.04 at worst. A position too many or too few in
+            // the window would show in the first digit.
+            #expect(try #require(worst) <= 0.1)
+        }
+    }
+
+    @Test(arguments: tinyDecoders)
     func `token by token gives what the whole prompt gives`(name: String) throws {
         let golden = try GoldenFile(modelResource("tiny/\(name)/golden.safetensors"))
         let model = try tinyModel(name)
@@ -107,6 +134,55 @@ private func rows(_ golden: GoldenFile) -> [[Int32]] {
 }
 
 @Suite struct `A tiny model's training` {
+    /// What transformers recorded of the loss of the golden rows.
+    private struct Recorded: Decodable {
+        let loss: Double
+        let grad_norms: [String: Double]
+    }
+
+    @Test(arguments: tinyDecoders, [true, false])
+    func `gradients of all linear layers have transformers' norms`(
+        name: String, recomputes: Bool
+    ) throws {
+        let golden = try GoldenFile(modelResource("tiny/\(name)/golden.safetensors"))
+        let recorded = try JSONDecoder().decode(
+            Recorded.self, from: Data(contentsOf: modelResource("tiny/\(name)/golden.json")))
+        let model = try tinyModel(name)
+        // With B = 1 and A = 0 of full rank the term changes nothing, and dA = Bᵀ dY X is dW.
+        let modules = model.configuration.modules
+        var deltas: [ModulePath: LowRankDelta] = [:]
+        for layer in 0..<modules.layerCount {
+            for entry in modules.entries {
+                let identity = Buffer<Float>(entry.outputs * entry.outputs)
+                for i in 0..<entry.outputs { identity[i * entry.outputs + i] = 1 }
+                deltas[ModulePath(layer: layer, module: entry.module)] = LowRankDelta(
+                    a: Buffer(entry.outputs * entry.inputs), b: identity, rank: entry.outputs,
+                    scale: 1)
+            }
+        }
+        let adapter = TestAdapter(deltas)
+        let labels = golden.int32s("labels")
+        let width = golden.shape("labels")[1]
+        let rows = rows(golden).enumerated().map { index, ids in
+            TrainingRow(
+                inputIDs: ids, labels: Array(labels[index * width..<index * width + ids.count]))
+        }
+        let targets = rows.reduce(0) { $0 + $1.targetCount }
+        let pass = TrainingPass(
+            model: model, compute: Compute(threads: 2, precision: .fp32), maximumTokens: 3 * width,
+            recomputesBlocks: recomputes)
+        let (loss, count) = try pass.accumulate(
+            rows, adapter: adapter, lossScale: 1 / Float(targets))
+        #expect(count == targets)
+        #expect(abs(loss / Double(targets) - recorded.loss) < 1e-5 * recorded.loss)
+        for (path, gradient) in adapter.gradients {
+            let norm = gradient.a.elements.reduce(0) { $0 + Double($1) * Double($1) }.squareRoot()
+            let expected = try #require(recorded.grad_norms["\(path).weight"])
+            // fp32 on both sides, two blocks deep.
+            #expect(abs(norm / expected - 1) < 1e-4, "\(path): \(norm), \(expected)")
+        }
+    }
+
     private func trainingRows(_ golden: GoldenFile) -> [TrainingRow] {
         (0..<3).map {
             TrainingRow(

@@ -33,10 +33,11 @@ func measureAttention(on compute: Compute, _ ceiling: Ceiling) -> Row {
                 let (index, head) = (piece / heads, piece % heads)
                 let query = head * group * headSize
                 let statistics = piece * group
+                var scores = quant_scores(scale: scale, cap: 0, window: .max)
                 withUnsafePointer(to: kv) { kv in
                     compute.kernels.attend(
                         kv, head, q.pointer + query, width * group, 1, group, positions - 1,
-                        index * part, (index + 1) * part, scale,
+                        index * part, (index + 1) * part, &scores,
                         o.pointer + index * width * group + query, width * group,
                         tops.pointer + statistics, sums.pointer + statistics,
                         compute.scratch(thread))

@@ -120,6 +120,14 @@ typedef struct {
   size_t kv_heads, head_size;
 } quant_kv;
 
+// How a query weighs positions: by the softmax of their scores s = scale * q·k, which a cap turns
+// into cap * tanh(s / cap) first. Position i sees those of (i - window, i].
+typedef struct {
+  float scale;
+  float cap;      // 0 for none
+  size_t window;  // SIZE_MAX for all before it
+} quant_scores;
+
 // Where dimension 0 of position j's key is, in the head's part of its page; the next dimensions are
 // QUANT_KV_BLOCK apart.
 static inline uint16_t *quant_key(const quant_kv *kv, size_t head, size_t j) {
@@ -286,11 +294,19 @@ typedef struct quant_kernels {
   void (*axpy)(float a, const float *x, size_t n, float *y);  // y += a x
   // x = softmax(scale * x): returns log(sum(exp(scale * x))) of what x held.
   float (*softmax)(float *x, size_t n, float scale);
+  // x = cap * tanh(scale * x / cap)
+  void (*soft_cap)(float *x, size_t n, float scale, float cap);
+  // dy holds the gradient of y = soft_cap(x), and becomes that of x: dy (1 - (y / cap)²) scale.
+  void (*soft_cap_backward)(const float *y, size_t n, float scale, float cap, float *dy);
   // h = silu(gate) * up
   void (*swiglu)(const float *gate, const float *up, size_t n, float *h);
   // dgate, dup from dh; dgate may alias gate and dup may alias up.
   void (*swiglu_backward)(const float *gate, const float *up, const float *dh, size_t n,
                           float *dgate, float *dup);
+  // The same with gelu(x) = x (1 + tanh(sqrt(2 / π) (x + 0.044715 x³))) / 2 in silu's place.
+  void (*geglu)(const float *gate, const float *up, size_t n, float *h);
+  void (*geglu_backward)(const float *gate, const float *up, const float *dh, size_t n,
+                         float *dgate, float *dup);
   // y = x / rms(x) * weight, rms(x) = sqrt(mean(x²) + epsilon); returns 1 / rms(x). y may alias x.
   float (*rmsnorm)(const float *x, const float *weight, size_t n, float epsilon, float *y);
   // dp holds the gradient of p = softmax(scale * x), and becomes that of x: p (dp - p·dp) scale.
@@ -339,8 +355,8 @@ typedef struct quant_kernels {
   void (*kv_write)(const quant_kv *kv, const float *k, size_t ldk, const float *v, size_t ldv,
                    size_t position, size_t count);
   // Attention of queries (i, g), i < rows, g < group, at q + i * ldq + g * head_size, to those of
-  // positions begin ..< end of head `head` that they see: j <= past + i. With s[j] = scale *
-  // q·k[j],
+  // positions begin ..< end of head `head` that they see: those of the window that ends at past +
+  // i. With their scores s[j],
   //
   //   top[i * group + g] = max s[j]                sum[i * group + g] = Σ exp(s[j] - top)
   //   o[i * ldo + g * head_size + c] = Σ exp(s[j] - top) v[j, c]
@@ -348,10 +364,10 @@ typedef struct quant_kernels {
   // not normalized, so that parts can be merged; a query that sees nothing gets -infinity, 0 and 0.
   // `begin` is a multiple of QUANT_KV_BLOCK. Every bit of a query's result depends on that query,
   // what it sees, and `begin` alone: not on the other queries of the call, nor on what it cannot
-  // see.
+  // see. Pages that no query sees are not read.
   void (*attend)(const quant_kv *kv, size_t head, const float *q, size_t ldq, size_t rows,
-                 size_t group, size_t past, size_t begin, size_t end, float scale, float *o,
-                 size_t ldo, float *top, float *sum, float *scratch);
+                 size_t group, size_t past, size_t begin, size_t end, const quant_scores *scores,
+                 float *o, size_t ldo, float *top, float *sum, float *scratch);
   // Merges what attend gave the same queries for `parts` ranges of positions, and normalizes it:
   //
   //   out = Σ w[p] o[p] / Σ w[p] sum[p],  w[p] = exp(top[p] - max top)

@@ -65,23 +65,29 @@ package final class ActivationStore {
 /// A block's activations as IEEE halves: 2⁻¹² of each at most is lost, which 16-bit products lose as well.
 private final class HalfActivations {
     private let buffers: [Buffer<UInt16>]
+    private let scales: [Float]
     private let tokens: Int
 
     init(_ configuration: ModelConfiguration, tokens: Int) {
         self.tokens = tokens
         let widths = BlockActivations.widths(configuration)
+        scales = BlockActivations.halfScales(configuration)
         buffers = widths.map { Buffer(uninitialized: tokens * $0) }
     }
 
     func store(_ activations: BlockActivations, tokens: Int, on compute: Compute) {
-        forEachPiece(of: activations, tokens: tokens, on: compute) { floats, halves, count in
+        forEachPiece(of: activations, tokens: tokens, on: compute) { floats, halves, count, scale in
+            // The last block's floats are read again: they become what they were.
+            if scale != 1 { compute.kernels.scale(scale, count, floats) }
             compute.kernels.saturated_f16_from_f32(floats, count, halves)
+            if scale != 1 { compute.kernels.scale(1 / scale, count, floats) }
         }
     }
 
     func load(into activations: BlockActivations, tokens: Int, on compute: Compute) {
-        forEachPiece(of: activations, tokens: tokens, on: compute) { floats, halves, count in
+        forEachPiece(of: activations, tokens: tokens, on: compute) { floats, halves, count, scale in
             compute.kernels.f32_from_f16(halves, count, floats)
+            if scale != 1 { compute.kernels.scale(1 / scale, count, floats) }
         }
     }
 
@@ -90,14 +96,16 @@ private final class HalfActivations {
 
     private func forEachPiece(
         of activations: BlockActivations, tokens: Int, on compute: Compute,
-        _ body: (UnsafeMutablePointer<Float>, UnsafeMutablePointer<UInt16>, Int) -> Void
+        _ body: (UnsafeMutablePointer<Float>, UnsafeMutablePointer<UInt16>, Int, Float) -> Void
     ) {
-        for (floats, halves) in zip(activations.buffers, buffers) {
-            let count = halves.count / self.tokens * tokens
+        for (i, (floats, halves)) in zip(activations.buffers, buffers).enumerated()
+        where halves.count > 0 {
+            let (scale, count) = (scales[i], halves.count / self.tokens * tokens)
             compute.pool.run(pieces: (count + Self.piece - 1) / Self.piece) { _, index in
                 let begin = index * Self.piece
                 body(
-                    floats.pointer + begin, halves.pointer + begin, min(Self.piece, count - begin))
+                    floats.pointer + begin, halves.pointer + begin,
+                    min(Self.piece, count - begin), scale)
             }
         }
     }

@@ -1,6 +1,8 @@
 import LorikeetQuant
 
 /// The attention sublayer of a block: middle = x + O(attention(Q(n), K(n), V(n))), n = norm(x).
+///
+/// Where a model has more norms, queries, keys and what is added go through theirs.
 package struct AttentionSublayer: Sendable {
     /// Before the projections.
     let norm: RMSNorm
@@ -8,17 +10,27 @@ package struct AttentionSublayer: Sendable {
     let projections: InputProjections
     /// [hidden, heads · headSize].
     let output: Linear
+    /// Behind the output.
+    private let resultNorm: ResultNorm?
+    /// Of queries and keys.
+    private let headNorms: HeadNorms?
     private let attention: Attention
+    private let isLocal: Bool
 
     init(configuration: ModelConfiguration, reader: DecoderReader, layer: Int) throws {
         let (Q, K) = (configuration.queryWidth, configuration.keyWidth)
-        norm = try reader.norm("model.layers.\(layer).input_layernorm")
+        let block = "model.layers.\(layer)"
+        norm = try reader.norm("\(block).input_layernorm")
+        resultNorm = try ResultNorm(
+            configuration.normalizesResults ? "\(block).post_attention_layernorm" : nil, reader)
+        headNorms = try HeadNorms(configuration, reader, layer: layer)
         projections = try InputProjections(
             .attentionInputs, widths: [Q, K, K], reader: reader, layer: layer)
         output = try reader.linears(layer, .attentionOutput)[0]
         attention = Attention(
             heads: configuration.headCount, keyValueHeads: configuration.keyValueHeadCount,
-            headSize: configuration.headSize)
+            headSize: configuration.headSize, scores: configuration.attentionScores(of: layer))
+        isLocal = configuration.localLayers.contains(layer)
     }
 
     /// - x: [tokens, hidden]
@@ -32,13 +44,21 @@ package struct AttentionSublayer: Sendable {
         let normed = scratch.normed.pointer
         norm.forward(
             x, count: n, into: normed, inverseRMS: scratch.inverseRMS.pointer, on: compute)
+        let (q, k) = headNorms == nil ? (kept.q, kept.k) : (kept.rawQ, kept.rawK)
         projections.forward(
-            normed, into: { i in (i == 0 ? kept.q : i == 1 ? kept.k : kept.v).pointer }, pass: pass)
-        rotate(kept.q.pointer, kept.k.pointer, pass, pass.rotary.forward)
+            normed, into: { i in (i == 0 ? q : i == 1 ? k : kept.v).pointer }, pass: pass)
+        headNorms?.forward(kept, pass: pass)
+        rotate(kept.q.pointer, kept.k.pointer, pass, pass.rotary[isLocal: isLocal].forward)
         attend(kept, pass)
         if middle != x { middle.update(from: x, count: n * norm.weight.count) }
-        pass.apply(
-            output, .attentionOutput, to: kept.attended.pointer, into: middle, accumulate: true)
+        guard let resultNorm else {
+            return pass.apply(
+                output, .attentionOutput, to: kept.attended.pointer, into: middle,
+                accumulate: true)
+        }
+        let result = kept.attentionResult.pointer
+        pass.apply(output, .attentionOutput, to: kept.attended.pointer, into: result)
+        resultNorm.forward(result, addingTo: middle, pass: pass)
     }
 
     /// Adds the factors' gradients, and turns the gradient of `middle` into that of `x`.
@@ -53,22 +73,30 @@ package struct AttentionSublayer: Sendable {
         let (forward, scratch) = (pass.forward, pass.scratch)
         let (n, compute) = (forward.batch.count, forward.compute)
         let reachesProjections = propagates || pass.learns(.attentionInputs)
+        let dResult =
+            resultNorm?.backward(d, r: kept.attentionResult.pointer, pass: pass)
+            ?? UnsafePointer(d)
         pass.apply(
-            output, .attentionOutput, to: d, x: kept.attended.pointer,
+            output, .attentionOutput, to: dResult, x: kept.attended.pointer,
             into: reachesProjections ? scratch.dAttended.pointer : nil)
         guard reachesProjections else { return }
-        let (dq, dk, dv) = (scratch.dq.pointer, scratch.dk.pointer, scratch.dv.pointer)
+        var (dq, dk) = (scratch.dq.pointer, scratch.dk.pointer)
+        let dv = scratch.dv.pointer
         attention.backward(
             spans(kept, forward), dOut: scratch.dAttended.pointer, q: kept.q.pointer, dq: dq,
             dk: dk, dv: dv, scratch: forward.scratch.scores, on: compute)
-        rotate(dq, dk, forward, forward.rotary.backward)
+        rotate(dq, dk, forward, forward.rotary[isLocal: isLocal].backward)
+        if let headNorms {
+            (dq, dk) = headNorms.backward(dq: dq, dk: dk, kept: kept, pass: pass)
+        }
         let (normed, rho) = (
             forward.scratch.normed.pointer, forward.scratch.inverseRMS.pointer
         )
         norm.forward(x, count: n, into: normed, inverseRMS: rho, on: compute)
         let dNormed = propagates ? scratch.dNormed.pointer : nil
         projections.backward(
-            { i in UnsafePointer(i == 0 ? dq : i == 1 ? dk : dv) }, x: normed, into: dNormed,
+            { [dq, dk] i in UnsafePointer(i == 0 ? dq : i == 1 ? dk : dv) }, x: normed,
+            into: dNormed,
             pass: pass)
         if let dNormed {
             norm.backward(
@@ -90,7 +118,8 @@ package struct AttentionSublayer: Sendable {
                     past: sequence.cache?.count ?? 0, kv: kv)
             }
         }
-        pass.scratch.cachedAttention.forward(cached, q: q, into: o, on: pass.compute)
+        pass.scratch.cachedAttention.forward(
+            cached, scores: attention.scores, q: q, into: o, on: pass.compute)
     }
 
     private func spans(_ kept: BlockActivations, _ pass: ForwardContext) -> [AttentionSpan] {

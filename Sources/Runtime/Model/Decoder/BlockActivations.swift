@@ -11,10 +11,18 @@ package final class BlockActivations {
     let k: Buffer<Float>
     /// Values [tokens, keyValueHeads · headSize].
     let v: Buffer<Float>
+    /// Queries before their norm [tokens, heads · headSize]; none where they have none.
+    let rawQ: Buffer<Float>
+    /// Keys before their norm [tokens, keyValueHeads · headSize]; likewise.
+    let rawK: Buffer<Float>
     /// Attention's result before its output projection [tokens, heads · headSize].
     let attended: Buffer<Float>
     /// The residual stream between attention and feed-forward [tokens, hidden].
     let middle: Buffer<Float>
+    /// What attention's norm reads [tokens, hidden]; none where its result is added as it is.
+    let attentionResult: Buffer<Float>
+    /// What the feed-forward layer's norm reads [tokens, hidden]; likewise.
+    let feedForwardResult: Buffer<Float>
     /// [tokens, intermediate]; the backward pass leaves its gradient there.
     let gate: Buffer<Float>
     /// [tokens, intermediate]; likewise.
@@ -25,6 +33,8 @@ package final class BlockActivations {
         let made = Self.widths(configuration).map { Buffer<Float>(tokens * $0) }
         (q, k, v, attended) = (made[0], made[1], made[2], made[3])
         (middle, gate, up) = (made[4], made[5], made[6])
+        (rawQ, rawK) = (made[7], made[8])
+        (attentionResult, feedForwardResult) = (made[9], made[10])
     }
 
     /// Bytes for batches of up to `tokens` rows, each element stored as `Element`.
@@ -35,7 +45,20 @@ package final class BlockActivations {
     }
 
     /// All of them, in the order of `widths`.
-    var buffers: [Buffer<Float>] { [q, k, v, attended, middle, gate, up] }
+    var buffers: [Buffer<Float>] {
+        [
+            q, k, v, attended, middle, gate, up, rawQ, rawK, attentionResult, feedForwardResult,
+        ]
+    }
+
+    /// What `buffers` are multiplied by before they are kept as halves, powers of two.
+    ///
+    /// A residual stream of scaled embeddings, and what is added to it behind norms of its own, grow past the
+    /// largest half, 65504 (Gemma 3's do); 2⁻⁸ leaves room up to 1.7e7, and 1.5e-5 to the least.
+    static func halfScales(_ configuration: ModelConfiguration) -> [Float] {
+        let stream: Float = configuration.normalizesResults ? 0x1p-8 : 1
+        return [1, 1, 1, 1, stream, 1, 1, 1, 1, stream, stream]
+    }
 
     /// How many floats a token each of `buffers` holds.
     static func widths(_ configuration: ModelConfiguration) -> [Int] {
@@ -43,6 +66,8 @@ package final class BlockActivations {
             configuration.queryWidth, configuration.keyWidth, configuration.hiddenSize,
             configuration.intermediateSize
         )
-        return [Q, K, K, Q, C, I, I]
+        let heads = configuration.normalizesHeads ? [Q, K] : [0, 0]
+        let results = configuration.normalizesResults ? [C, C] : [0, 0]
+        return [Q, K, K, Q, C, I, I] + heads + results
     }
 }

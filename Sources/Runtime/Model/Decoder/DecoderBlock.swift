@@ -8,7 +8,8 @@ package struct DecoderBlock: Sendable {
     let feedForward: FeedForwardSublayer
 
     init(configuration: ModelConfiguration, reader: DecoderReader, layer: Int) throws {
-        attention = try AttentionSublayer(configuration: configuration, reader: reader, layer: layer)
+        attention = try AttentionSublayer(
+            configuration: configuration, reader: reader, layer: layer)
         feedForward = try FeedForwardSublayer(
             configuration: configuration, reader: reader, layer: layer)
     }

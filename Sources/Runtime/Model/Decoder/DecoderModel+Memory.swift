@@ -6,7 +6,7 @@ extension DecoderModel {
         /// Its dimensions.
         public var configuration: ModelConfiguration
         /// Bytes of the linear layers in the form that products read, the output projection among them,
-        /// and of the norms.
+        /// and of norms and biases.
         public var weights: Int
         /// The embedding; nil where it is the output projection in the same memory.
         var embedding: WeightLayout?
@@ -44,7 +44,7 @@ extension DecoderModel {
             try checkpoint.require(name, shape: [rows, columns])
             return try checkpoint.layout(of: name)
         }
-        let norms = (2 * configuration.layerCount + 1) * Buffer<Float>.memory(C)
+        let norms = Self.vectors(of: configuration).reduce(0) { $0 + Buffer<Float>.memory($1) }
         var memory = Memory(
             configuration: configuration, weights: norms, embedding: nil, widestTiled: 0,
             tilesOutput: false)
@@ -69,6 +69,21 @@ extension DecoderModel {
         // Tied, as it is stored and mapped: one piece of memory for both.
         memory.embedding = isTied && !memory.tilesOutput && embedding.isMapped ? nil : embedding
         return memory
+    }
+}
+
+extension DecoderModel {
+    /// The lengths of norms and biases.
+    private static func vectors(of configuration: ModelConfiguration) -> [Int] {
+        let C = configuration.hiddenSize
+        let residual = configuration.normalizesResults ? [C, C, C, C] : [C, C]
+        let heads =
+            configuration.normalizesHeads ? [configuration.headSize, configuration.headSize] : []
+        let biases = configuration.modules.entries.filter {
+            configuration.biasedModules.contains($0.module)
+        }.map(\.outputs)
+        let block = residual + heads + biases
+        return (0..<configuration.layerCount).flatMap { _ in block } + [C]
     }
 }
 

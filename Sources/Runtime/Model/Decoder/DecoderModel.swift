@@ -1,4 +1,5 @@
 public import LorikeetQuant
+import QuantKernels
 
 /// A decoder: frozen weights, mapped and shared.
 ///
@@ -50,9 +51,11 @@ public final class DecoderModel: Sendable {
         _ tokens: some RandomAccessCollection<Int32>, into x: UnsafeMutablePointer<Float>,
         on compute: Compute
     ) {
+        let (C, scale) = (configuration.hiddenSize, configuration.embeddingScale)
         for (row, token) in tokens.enumerated() {
-            embedding.row(Int(token), into: x + row * configuration.hiddenSize, on: compute)
+            embedding.row(Int(token), into: x + row * C, on: compute)
         }
+        if scale != 1 { compute.kernels.scale(scale, tokens.count * C, x) }
     }
 
     /// Throws unless every one of `tokens` is in the vocabulary.
@@ -100,15 +103,19 @@ package struct DecoderReader {
         try modules.products[product.rawValue].map { place in
             let entry = modules.entries[place]
             let path = ModulePath(layer: layer, module: entry.module)
+            let isBiased = configuration.biasedModules.contains(entry.module)
             return Linear(
-                weight: try linear("\(path).weight", entry.outputs, entry.inputs, false))
+                weight: try linear("\(path).weight", entry.outputs, entry.inputs, false),
+                bias: isBiased ? try vector("\(path).bias", entry.outputs) : nil)
         }
     }
 
-    func norm(_ name: String) throws -> RMSNorm {
-        RMSNorm(
-            weight: try vector("\(name).weight", configuration.hiddenSize),
-            epsilon: configuration.normEpsilon)
+    /// The norm of vectors of `width`, or the residual stream's.
+    func norm(_ name: String, width: Int? = nil) throws -> RMSNorm {
+        let weight = try vector("\(name).weight", width ?? configuration.hiddenSize)
+        let offset = configuration.normOffset
+        if offset != 0 { for i in 0..<weight.count { weight[i] += offset } }
+        return RMSNorm(weight: weight, epsilon: configuration.normEpsilon)
     }
 }
 

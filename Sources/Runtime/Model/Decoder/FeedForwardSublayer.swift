@@ -1,6 +1,8 @@
 import LorikeetQuant
 
-/// The feed-forward sublayer of a block: output = x + D(silu(G(n)) ⊙ U(n)), n = norm(x).
+/// The feed-forward sublayer of a block: output = x + D(σ(G(n)) ⊙ U(n)), n = norm(x), σ the activation.
+///
+/// Where a model has one, what is added goes through a norm.
 package struct FeedForwardSublayer: Sendable {
     /// Before the projections.
     let norm: RMSNorm
@@ -8,10 +10,20 @@ package struct FeedForwardSublayer: Sendable {
     let projections: InputProjections
     /// [hidden, intermediate].
     let down: Linear
+    /// Behind the output.
+    private let resultNorm: ResultNorm?
+    private let activation: GatedActivation
 
     init(configuration: ModelConfiguration, reader: DecoderReader, layer: Int) throws {
         let I = configuration.intermediateSize
-        norm = try reader.norm("model.layers.\(layer).post_attention_layernorm")
+        let block = "model.layers.\(layer)"
+        let hasResultNorm = configuration.normalizesResults
+        norm = try reader.norm(
+            hasResultNorm
+                ? "\(block).pre_feedforward_layernorm" : "\(block).post_attention_layernorm")
+        resultNorm = try ResultNorm(
+            hasResultNorm ? "\(block).post_feedforward_layernorm" : nil, reader)
+        activation = configuration.activation
         projections = try InputProjections(
             .feedForwardInputs, widths: [I, I], reader: reader, layer: layer)
         down = try reader.linears(layer, .feedForwardOutput)[0]
@@ -30,12 +42,17 @@ package struct FeedForwardSublayer: Sendable {
             x, count: n, into: normed, inverseRMS: scratch.inverseRMS.pointer, on: compute)
         projections.forward(
             normed, into: { i in (i == 0 ? kept.gate : kept.up).pointer }, pass: pass)
-        SwiGLU.forward(
+        activation.forward(
             gate: kept.gate.pointer, up: kept.up.pointer, count: n * down.weight.columns,
             into: scratch.h.pointer, on: compute)
         if output != x { output.update(from: x, count: n * norm.weight.count) }
-        pass.apply(
-            down, .feedForwardOutput, to: scratch.h.pointer, into: output, accumulate: true)
+        guard let resultNorm else {
+            return pass.apply(
+                down, .feedForwardOutput, to: scratch.h.pointer, into: output, accumulate: true)
+        }
+        let result = kept.feedForwardResult.pointer
+        pass.apply(down, .feedForwardOutput, to: scratch.h.pointer, into: result)
+        resultNorm.forward(result, addingTo: output, pass: pass)
     }
 
     /// Adds the factors' gradients, and turns the gradient of the output into that of `x`.
@@ -52,14 +69,17 @@ package struct FeedForwardSublayer: Sendable {
         let (n, compute) = (forward.batch.count, forward.compute)
         let h = forward.scratch.h.pointer
         let count = n * down.weight.columns
-        SwiGLU.forward(
+        activation.forward(
             gate: kept.gate.pointer, up: kept.up.pointer, count: count, into: h, on: compute)
         let reachesProjections = propagates || pass.learns(.feedForwardInputs)
         let dh = scratch.dh.pointer
+        let dResult =
+            resultNorm?.backward(d, r: kept.feedForwardResult.pointer, pass: pass)
+            ?? UnsafePointer(d)
         pass.apply(
-            down, .feedForwardOutput, to: d, x: h, into: reachesProjections ? dh : nil)
+            down, .feedForwardOutput, to: dResult, x: h, into: reachesProjections ? dh : nil)
         guard reachesProjections else { return }
-        SwiGLU.backward(
+        activation.backward(
             dh, gate: kept.gate.pointer, up: kept.up.pointer, count: count, on: compute)
         let (normed, rho) = (
             forward.scratch.normed.pointer, forward.scratch.inverseRMS.pointer

@@ -9,7 +9,7 @@ struct ForwardContext {
     var adapter: (any LowRankDeltas)?
     /// Or terms of some, by adapter.
     var adaptedRows: [AdaptedRows] = []
-    let rotary: RotaryEmbedding
+    let rotary: Rotations
     let scratch: ForwardScratch
     let compute: Compute
     /// The share of their inputs that the adapter's terms do not see, and what it follows from.

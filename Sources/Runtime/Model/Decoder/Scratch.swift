@@ -4,7 +4,7 @@ package import LorikeetQuant
 package final class ForwardScratch {
     /// A sublayer's normalized input, then its result [tokens, hidden].
     let normed: Buffer<Float>
-    /// The normalization's 1 / rms [tokens].
+    /// A normalization's 1 / rms [tokens], or [tokens, heads].
     let inverseRMS: Buffer<Float>
     /// silu(gate) ⊙ up [tokens, intermediate].
     let h: Buffer<Float>
@@ -21,11 +21,13 @@ package final class ForwardScratch {
     private(set) var scores: [Buffer<Float>] = []
     private var keys = 0
     private let threads: Int
+    private let isCapped: Bool
 
     /// Allocates for batches of up to `tokens` rows.
     package init(_ configuration: ModelConfiguration, tokens: Int, on compute: Compute) {
         normed = Buffer(tokens * configuration.hiddenSize)
-        inverseRMS = Buffer(tokens)
+        inverseRMS = Buffer(tokens * Self.normCount(configuration))
+        isCapped = configuration.attentionCap != nil
         h = Buffer(tokens * configuration.intermediateSize)
         joined = Buffer(tokens * Self.joinedWidth(configuration))
         positions = Buffer(tokens)
@@ -37,6 +39,11 @@ package final class ForwardScratch {
     /// How many keys there is room for where the longest sequence has so many tokens.
     static func keys(for longest: Int) -> Int { max(longest, 64) }
 
+    // The most vectors of a token that are normalized at once.
+    private static func normCount(_ configuration: ModelConfiguration) -> Int {
+        configuration.normalizesHeads ? configuration.headCount : 1
+    }
+
     private static func joinedWidth(_ configuration: ModelConfiguration) -> Int {
         guard configuration.fusesProjections else { return 0 }
         return max(
@@ -46,7 +53,8 @@ package final class ForwardScratch {
 
     /// Bytes for batches of up to `tokens` rows, less what attention and linear layers work with.
     package static func memory(_ configuration: ModelConfiguration, tokens: Int) -> Int {
-        Buffer<Float>.memory(tokens * configuration.hiddenSize) + Buffer<Float>.memory(tokens)
+        Buffer<Float>.memory(tokens * configuration.hiddenSize)
+            + Buffer<Float>.memory(tokens * normCount(configuration))
             + Buffer<Float>.memory(tokens * configuration.intermediateSize)
             + Buffer<Float>.memory(tokens * joinedWidth(configuration))
             + Buffer<Int32>.memory(tokens)
@@ -62,7 +70,9 @@ package final class ForwardScratch {
         if longest > keys {
             // Doubled, so that a growing sequence seldom asks.
             keys = max(Self.keys(for: longest), 2 * keys)
-            scores = (0..<threads).map { _ in Buffer(Attention.scratchCount(keys: keys)) }
+            scores = (0..<threads).map { _ in
+                Buffer(Attention.scratchCount(keys: keys, capped: isCapped))
+            }
         }
         guard let adapter else { return }
         for layer in 0..<modules.layerCount {

@@ -41,30 +41,42 @@ package struct Attention: Sendable {
     package let keyValueHeads: Int
     /// Width of a head.
     package let headSize: Int
+    /// How queries weigh positions.
+    package let scores: AttentionScores
 
     // 64 queries × 512 keys of scores are 128 KiB: a tile and its gradient stay in the second-level
     // cache, and the products are tall enough to run at full speed.
     private static let tile = 64
 
     /// Creates the operation.
-    package init(heads: Int, keyValueHeads: Int, headSize: Int) {
+    ///
+    /// - scores: nil for all positions, scaled by 1 / √headSize.
+    package init(
+        heads: Int, keyValueHeads: Int, headSize: Int, scores: AttentionScores? = nil
+    ) {
         precondition(heads % keyValueHeads == 0, "\(heads) heads over \(keyValueHeads)")
         self.heads = heads
         self.keyValueHeads = keyValueHeads
         self.headSize = headSize
+        self.scores = scores ?? AttentionScores(scale: 1 / Float(headSize).squareRoot())
     }
 
     private var queryWidth: Int { heads * headSize }
     private var keyWidth: Int { keyValueHeads * headSize }
-    private var scale: Float { 1 / Float(headSize).squareRoot() }
 
-    /// Scores of one thread: two tiles (probabilities and their gradients) over `keys` keys.
-    package static func scratchCount(keys: Int) -> Int { 2 * tile * keys }
+    /// Scores of one thread: two tiles (probabilities and their gradients) over `keys` keys, and one of
+    /// capped scores where there is a cap.
+    package static func scratchCount(keys: Int, capped: Bool = false) -> Int {
+        (capped ? 3 : 2) * tile * keys
+    }
 
     /// Bytes of one thread's scores.
-    package static func memory(keys: Int) -> Int { Buffer<Float>.memory(scratchCount(keys: keys)) }
+    package static func memory(keys: Int, capped: Bool = false) -> Int {
+        Buffer<Float>.memory(scratchCount(keys: keys, capped: capped))
+    }
 
-    /// oᵢ = Σⱼ pᵢⱼ vⱼ, pᵢ = softmax(qᵢ · kⱼ / √headSize) over j ≤ past + i.
+    /// oᵢ = Σⱼ pᵢⱼ vⱼ, pᵢ = softmax(sᵢⱼ) over the j ≤ past + i in its window, sᵢⱼ = scale qᵢ · kⱼ,
+    /// capped.
     ///
     /// - q: rotated queries [rows, heads · headSize]
     /// - o: [rows, heads · headSize]
@@ -89,8 +101,8 @@ package struct Attention: Sendable {
         }
     }
 
-    /// From pᵢ recomputed and dpᵢⱼ = doᵢ · vⱼ: dsᵢⱼ = pᵢⱼ (dpᵢⱼ − Σₗ pᵢₗ dpᵢₗ) / √headSize, then
-    /// dqᵢ = Σⱼ dsᵢⱼ kⱼ, dkⱼ += Σᵢ dsᵢⱼ qᵢ, dvⱼ += Σᵢ pᵢⱼ doᵢ.
+    /// From pᵢ recomputed and dpᵢⱼ = doᵢ · vⱼ: dsᵢⱼ = scale pᵢⱼ (dpᵢⱼ − Σₗ pᵢₗ dpᵢₗ), times
+    /// 1 − (sᵢⱼ / cap)² where there is a cap, then dqᵢ = Σⱼ dsᵢⱼ kⱼ, dkⱼ += Σᵢ dsᵢⱼ qᵢ, dvⱼ += Σᵢ pᵢⱼ doᵢ.
     ///
     /// - spans: whole rows (`past` 0) whose keys and values lie at their rows in the batch.
     /// - dOut: do [rows, heads · headSize]
@@ -133,17 +145,37 @@ package struct Attention: Sendable {
     // A single query: no product is tall enough for tiles, and its sums may be in another order.
     private func attendOne(
         _ span: AttentionSpan, head: Int, q: UnsafePointer<Float>,
-        into o: UnsafeMutablePointer<Float>, scores: UnsafeMutablePointer<Float>, thread: Int,
+        into o: UnsafeMutablePointer<Float>, scores p: UnsafeMutablePointer<Float>, thread: Int,
         on compute: Compute
     ) {
         let q = q + span.start * queryWidth + head * headSize
         let o = o + span.start * queryWidth + head * headSize
         let (k, v) = (span.keys + keyOffset(head), span.values + keyOffset(head))
         let kernels = compute.kernels
-        for j in 0...span.past { scores[j] = kernels.dot(q, k + j * keyWidth, headSize) }
-        _ = kernels.softmax(scores, span.past + 1, scale)
+        let first = scores.first(for: span.past)
+        for j in first...span.past { p[j] = kernels.dot(q, k + j * keyWidth, headSize) }
+        weigh(p + first, span.past + 1 - first, on: compute)
         o.update(repeating: 0, count: headSize)
-        for j in 0...span.past { kernels.axpy(scores[j], v + j * keyWidth, headSize, o) }
+        for j in first...span.past { kernels.axpy(p[j], v + j * keyWidth, headSize, o) }
+    }
+
+    // Products q · k become probabilities; the scores' caps are kept at `capped` if it is given.
+    private func weigh(
+        _ s: UnsafeMutablePointer<Float>, _ count: Int,
+        keeping capped: UnsafeMutablePointer<Float>? = nil, on compute: Compute
+    ) {
+        guard let cap = scores.cap else {
+            _ = compute.kernels.softmax(s, count, scores.scale)
+            return
+        }
+        compute.kernels.soft_cap(s, count, scores.scale, cap)
+        capped?.update(from: s, count: count)
+        _ = compute.kernels.softmax(s, count, 1)
+    }
+
+    // The positions that a tile's queries see.
+    private func positions(_ span: AttentionSpan, _ tile: Range<Int>) -> Range<Int> {
+        scores.first(for: span.past + tile.lowerBound)..<span.past + tile.upperBound
     }
 
     private func attend(
@@ -151,33 +183,38 @@ package struct Attention: Sendable {
         into o: UnsafeMutablePointer<Float>, scores: UnsafeMutablePointer<Float>, thread: Int,
         on compute: Compute
     ) {
-        let keys = span.past + tile.upperBound
+        let positions = positions(span, tile)
         let offset = (span.start + tile.lowerBound) * queryWidth + head * headSize
         probabilities(span, tile, head: head, q: q, into: scores, thread: thread, on: compute)
         DenseProduct.multiply(
-            rows: tile.count, columns: headSize, inner: keys, scores, lda: keys,
-            span.values + keyOffset(head), ldb: keyWidth, into: o + offset, ldc: queryWidth,
-            thread: thread,
-            on: compute)
+            rows: tile.count, columns: headSize, inner: positions.count, scores,
+            lda: positions.count,
+            span.values + positions.lowerBound * keyWidth + keyOffset(head), ldb: keyWidth,
+            into: o + offset, ldc: queryWidth, thread: thread, on: compute)
     }
 
-    // P [tile, past + tile's end]; zero past the diagonal.
+    // P [tile, the tile's positions]; zero for those that a query does not see.
     private func probabilities(
         _ span: AttentionSpan, _ tile: Range<Int>, head: Int, q: UnsafePointer<Float>,
-        into p: UnsafeMutablePointer<Float>, thread: Int, on compute: Compute
+        into p: UnsafeMutablePointer<Float>, keeping capped: UnsafeMutablePointer<Float>? = nil,
+        thread: Int, on compute: Compute
     ) {
-        let keys = span.past + tile.upperBound
+        let positions = positions(span, tile)
+        let (first, keys) = (positions.lowerBound, positions.count)
         let offset = (span.start + tile.lowerBound) * queryWidth + head * headSize
         DenseProduct.multiply(
             rows: tile.count, columns: keys, inner: headSize, q + offset, lda: queryWidth,
-            span.keys + keyOffset(head), .transposed, ldb: keyWidth, into: p, ldc: keys,
-            thread: thread,
-            on: compute)
+            span.keys + first * keyWidth + keyOffset(head), .transposed, ldb: keyWidth, into: p,
+            ldc: keys, thread: thread, on: compute)
         for i in tile {
-            let row = p + (i - tile.lowerBound) * keys
-            let visible = span.past + i + 1
-            _ = compute.kernels.softmax(row, visible, scale)
-            (row + visible).update(repeating: 0, count: keys - visible)
+            let place = (i - tile.lowerBound) * keys
+            let row = p + place
+            let begin = scores.first(for: span.past + i) - first
+            let end = span.past + i + 1 - first
+            row.update(repeating: 0, count: begin)
+            weigh(
+                row + begin, end - begin, keeping: capped.map { $0 + place + begin }, on: compute)
+            (row + end).update(repeating: 0, count: keys - end)
         }
     }
 
@@ -187,13 +224,18 @@ package struct Attention: Sendable {
         dk: UnsafeMutablePointer<Float>, dv: UnsafeMutablePointer<Float>,
         scratch: UnsafeMutablePointer<Float>, thread: Int, on compute: Compute
     ) {
-        let keys = tile.upperBound
+        let positions = positions(span, tile)
+        let keys = positions.count
         let offset = (span.start + tile.lowerBound) * queryWidth + head * headSize
-        let keyOffset = keyOffset(head)
+        let keyOffset = positions.lowerBound * keyWidth + keyOffset(head)
         let gradientOffset = span.start * keyWidth + keyOffset
         let p = scratch  // [tile, keys]
         let ds = scratch + tile.count * keys  // [tile, keys]
-        probabilities(span, tile, head: head, q: q, into: p, thread: thread, on: compute)
+        let capped = scores.cap.map { _ in scratch + 2 * tile.count * keys }  // [tile, keys]
+        // Scores that no query sees are not written: any finite number does, times zero.
+        capped?.update(repeating: 0, count: tile.count * keys)
+        probabilities(
+            span, tile, head: head, q: q, into: p, keeping: capped, thread: thread, on: compute)
         DenseProduct.multiply(
             rows: keys, columns: headSize, inner: tile.count, p, .transposed, lda: keys,
             dOut + offset, ldb: queryWidth, accumulate: true, into: dv + gradientOffset,
@@ -205,7 +247,13 @@ package struct Attention: Sendable {
             thread: thread,
             on: compute)
         for i in 0..<tile.count {
-            compute.kernels.softmax_backward(p + i * keys, keys, scale, ds + i * keys)
+            let (p, ds) = (p + i * keys, ds + i * keys)
+            if let cap = scores.cap, let capped {
+                compute.kernels.softmax_backward(p, keys, 1, ds)
+                compute.kernels.soft_cap_backward(capped + i * keys, keys, scores.scale, cap, ds)
+            } else {
+                compute.kernels.softmax_backward(p, keys, scores.scale, ds)
+            }
         }
         DenseProduct.multiply(
             rows: tile.count, columns: headSize, inner: keys, ds, lda: keys,

@@ -36,6 +36,8 @@ package final class CachedAttention {
         // How many the span has, and the index of a row's first part.
         let of: Int
         let first: Int
+        // The part's first position.
+        let begin: Int
     }
 
     private var pieces: [Piece] = []
@@ -62,40 +64,47 @@ package final class CachedAttention {
 
     private var width: Int { heads * headSize }
     private var group: Int { heads / keyValueHeads }
-    private var scale: Float { 1 / Float(headSize).squareRoot() }
 
-    /// oᵢ = Σⱼ pᵢⱼ vⱼ, pᵢ = softmax(qᵢ · kⱼ / √headSize) over j ≤ past + i.
+    /// oᵢ = Σⱼ pᵢⱼ vⱼ, pᵢ = softmax(sᵢⱼ) over the j ≤ past + i in its window, as `Attention` has it.
     ///
+    /// - scores: how queries weigh positions; those before all windows are not read.
     /// - q: rotated queries [rows, heads · headSize]
     /// - o: [rows, heads · headSize]
     func forward(
-        _ spans: [Span], q: UnsafePointer<Float>, into o: UnsafeMutablePointer<Float>,
-        on compute: Compute
+        _ spans: [Span], scores: AttentionScores, q: UnsafePointer<Float>,
+        into o: UnsafeMutablePointer<Float>, on compute: Compute
     ) {
         pieces.removeAll(keepingCapacity: true)
         for (index, span) in spans.enumerated() where span.count > 1 {
             // The last tiles see the most: first, so that none is left over at the end.
             let tiles = (span.count + Self.tile - 1) / Self.tile
             for tile in (0..<tiles).reversed() {
-                pieces.append(Piece(span: index, number: tile, of: tiles, first: 0))
+                pieces.append(Piece(span: index, number: tile, of: tiles, first: 0, begin: 0))
             }
         }
-        if !pieces.isEmpty { attendTiles(spans, q: q, into: o, on: compute) }
+        if !pieces.isEmpty { attendTiles(spans, scores, q: q, into: o, on: compute) }
         pieces.removeAll(keepingCapacity: true)
         for (index, span) in spans.enumerated() where span.count == 1 {
-            let (parts, first) = (Self.parts(span.past + 1), pieces.count)
-            for part in 0..<parts {
-                pieces.append(Piece(span: index, number: part, of: parts, first: first))
+            let parts = Self.parts(scores.first(for: span.past)..<span.past + 1)
+            let first = pieces.count
+            for part in parts {
+                pieces.append(
+                    Piece(
+                        span: index, number: part - parts.lowerBound, of: parts.count,
+                        first: first, begin: part * Self.part))
             }
         }
-        attendParts(spans, q: q, into: o, on: compute)
+        attendParts(spans, scores, q: q, into: o, on: compute)
     }
 
     private func attendTiles(
-        _ spans: [Span], q: UnsafePointer<Float>, into o: UnsafeMutablePointer<Float>,
-        on compute: Compute
+        _ spans: [Span], _ scores: AttentionScores, q: UnsafePointer<Float>,
+        into o: UnsafeMutablePointer<Float>, on compute: Compute
     ) {
-        reserveTiles(parts: spans.reduce(0) { max($0, Self.parts($1.past + $1.count)) })
+        reserveTiles(
+            parts: spans.reduce(0) {
+                max($0, Self.parts(scores.first(for: $1.past)..<$1.past + $1.count).count)
+            })
         let (pieces, kernels, groupWidth) = (self.pieces, compute.kernels, group * headSize)
         compute.pool.run(pieces: pieces.count * keyValueHeads) { thread, item in
             let (piece, head) = (pieces[item / keyValueHeads], item % keyValueHeads)
@@ -105,26 +114,29 @@ package final class CachedAttention {
             let offset = (span.start + first) * width + head * groupWidth
             let scratch = tiles[thread]
             let (past, end) = (span.past + first, span.past + first + rows)
-            let parts = Self.parts(end)
+            let parts = Self.parts(scores.first(for: past)..<end)
+            var kernelScores = scores.kernel
             withUnsafePointer(to: span.kv) { kv in
-                for part in 0..<parts {
-                    let statistics = part * rows * group
+                for (index, part) in parts.enumerated() {
+                    let statistics = index * rows * group
                     kernels.attend(
                         kv, head, q + offset, width, rows, group, past, part * Self.part,
-                        min((part + 1) * Self.part, end), scale,
-                        scratch.outputs.pointer + part * rows * groupWidth, groupWidth,
+                        min((part + 1) * Self.part, end), &kernelScores,
+                        scratch.outputs.pointer + index * rows * groupWidth, groupWidth,
                         scratch.tops.pointer + statistics, scratch.sums.pointer + statistics,
                         compute.scratch(thread))
                 }
             }
             kernels.attend_merge(
-                parts, rows, group, headSize, scratch.outputs.pointer, groupWidth,
+                parts.count, rows, group, headSize, scratch.outputs.pointer, groupWidth,
                 scratch.tops.pointer, scratch.sums.pointer, o + offset, width)
         }
     }
 
-    // Parts of so many positions.
-    private static func parts(_ positions: Int) -> Int { (positions + part - 1) / part }
+    // Those that have some of the positions.
+    private static func parts(_ positions: Range<Int>) -> Range<Int> {
+        positions.lowerBound / part..<(positions.upperBound + part - 1) / part
+    }
 
     private func reserveTiles(parts: Int) {
         let queries = parts * Self.tile * group
@@ -137,8 +149,8 @@ package final class CachedAttention {
     }
 
     private func attendParts(
-        _ spans: [Span], q: UnsafePointer<Float>, into o: UnsafeMutablePointer<Float>,
-        on compute: Compute
+        _ spans: [Span], _ scores: AttentionScores, q: UnsafePointer<Float>,
+        into o: UnsafeMutablePointer<Float>, on compute: Compute
     ) {
         reserve(pieces.count)
         let (pieces, kernels) = (self.pieces, compute.kernels)
@@ -155,12 +167,12 @@ package final class CachedAttention {
             let (piece, head) = (pieces[item / keyValueHeads], item % keyValueHeads)
             let span = spans[piece.span]
             let offset = head * group * headSize
-            let begin = piece.number * Self.part
+            var kernelScores = scores.kernel
             let place = statistics(piece, head) + piece.number * group
             withUnsafePointer(to: span.kv) { kv in
                 kernels.attend(
-                    kv, head, q + span.start * width + offset, width, 1, group, span.past, begin,
-                    min(begin + Self.part, span.past + 1), scale,
+                    kv, head, q + span.start * width + offset, width, 1, group, span.past,
+                    piece.begin, min(piece.begin + Self.part, span.past + 1), &kernelScores,
                     partial(piece) + piece.number * width + offset, width, tops.pointer + place,
                     sums.pointer + place, compute.scratch(thread))
             }

@@ -18,6 +18,8 @@ package final class CrossEntropy {
     private let labelSmoothing: Float
     // [vocabulary], for sums over logits; none where labels are not smoothed.
     private let ones: Buffer<Float>
+    // c of c tanh(z / c), and logits so capped, of one thread each [vocabulary].
+    private let cap: (value: Float, kept: [Buffer<Float>])?
 
     /// A position whose loss counts, and the token that should follow it.
     package struct Target {
@@ -37,9 +39,14 @@ package final class CrossEntropy {
     ///
     /// - chunk: positions at a time; nil for as many as keep the logits under 16 MiB.
     /// - labelSmoothing: ε of `forwardBackward`.
+    /// - cap: c of c tanh(z / c), which the logits become; nil leaves them as they are.
     package init(
-        output: LinearWeight, chunk: Int? = nil, labelSmoothing: Double = 0, on compute: Compute
+        output: LinearWeight, chunk: Int? = nil, labelSmoothing: Double = 0, cap: Float? = nil,
+        on compute: Compute
     ) {
+        self.cap = cap.map { value in
+            (value, (0..<compute.pool.count).map { _ in Buffer(output.rows) })
+        }
         self.output = output
         activations = Activations(on: compute)
         self.chunk = chunk ?? Self.usualChunk(vocabulary: output.rows)
@@ -59,8 +66,13 @@ package final class CrossEntropy {
 
     /// Bytes for so many positions at a time, with what the products work with: gradients of logits in
     /// integers, where the projection is held as tiles.
-    package static func memory(vocabulary: Int, width: Int, chunk: Int, isTiled: Bool) -> Int {
-        2 * Buffer<Float>.memory(chunk * width) + Buffer<Float>.memory(chunk * vocabulary)
+    ///
+    /// - cappedThreads: threads that cap logits; 0 where these are left as they are.
+    package static func memory(
+        vocabulary: Int, width: Int, chunk: Int, isTiled: Bool, cappedThreads: Int = 0
+    ) -> Int {
+        cappedThreads * Buffer<Float>.memory(vocabulary) + 2 * Buffer<Float>.memory(chunk * width)
+            + Buffer<Float>.memory(chunk * vocabulary)
             + Buffer<Float>.memory(chunk)
             + (isTiled ? Activations.memory(count: chunk, columns: max(vocabulary, width)) : 0)
     }
@@ -74,7 +86,7 @@ package final class CrossEntropy {
     ) {
         for begin in stride(from: 0, to: targets.count, by: chunk) {
             let chunk = targets[begin..<min(begin + chunk, targets.count)]
-            compareChunk(h, chunk, on: compute) { z, token in
+            compareChunk(h, chunk, on: compute) { z, token, _ in
                 let logit = z[token]
                 return compute.kernels.softmax(z, output.rows, 1) - logit
             }
@@ -101,8 +113,12 @@ package final class CrossEntropy {
         dh.update(repeating: 0, count: rows * C)
         for begin in stride(from: 0, to: targets.count, by: chunk) {
             let chunk = targets[begin..<min(begin + chunk, targets.count)]
-            compareChunk(h, chunk, on: compute) { z, token in
-                differentiate(z, token, on: compute)
+            compareChunk(h, chunk, on: compute) { z, token, thread in
+                guard let cap else { return differentiate(z, token, on: compute) }
+                let (V, kept) = (output.rows, cap.kept[thread].pointer)
+                kept.update(from: z, count: V)
+                defer { compute.kernels.soft_cap_backward(kept, V, 1, cap.value, z) }
+                return differentiate(z, token, on: compute)
             }
             output.multiplyBackward(
                 logits.pointer, count: chunk.count, into: dHidden.pointer, accumulate: false,
@@ -135,10 +151,10 @@ package final class CrossEntropy {
         return loss
     }
 
-    // Losses of a chunk: `compare` turns a target's logits and its token into its loss.
+    // Losses of a chunk: `compare` turns a target's logits and its token into its loss, on a thread.
     private func compareChunk(
         _ h: UnsafePointer<Float>, _ targets: ArraySlice<Target>, on compute: Compute,
-        _ compare: (_ z: UnsafeMutablePointer<Float>, _ token: Int) -> Float
+        _ compare: (_ z: UnsafeMutablePointer<Float>, _ token: Int, _ thread: Int) -> Float
     ) {
         let (C, V) = (output.columns, output.rows)
         for (i, target) in targets.enumerated() {
@@ -147,10 +163,11 @@ package final class CrossEntropy {
         LinearWeight.multiply(
             [output], hidden.pointer, count: targets.count, using: activations, on: compute
         ) { _ in logits.pointer }
-        compute.pool.split(targets.count) { _, begin, end in
+        compute.pool.split(targets.count) { thread, begin, end in
             for i in begin..<end {
                 let token = Int(targets[targets.startIndex + i].token)
-                losses[i] = compare(logits.pointer + i * V, token)
+                if let cap { compute.kernels.soft_cap(logits.pointer + i * V, V, 1, cap.value) }
+                losses[i] = compare(logits.pointer + i * V, token, thread)
             }
         }
     }

@@ -1,20 +1,24 @@
 package import LorikeetQuant
+import QuantKernels
 
-/// A frozen linear layer that may carry a low-rank term: y = c ⊙ (W x + s B (A x)), in training with dropout
-/// y = W x + s B (A (m ⊙ x)).
+/// A frozen linear layer that may carry a low-rank term: y = c ⊙ (W x + s B (A x)) + b, in training with
+/// dropout y = W x + s B (A (m ⊙ x)) + b.
 package struct Linear: Sendable {
     /// W [out, in].
     package let weight: LinearWeight
+    /// b [out]; nil for zeros.
+    package let bias: Buffer<Float>?
     // What products take, made once: a token allocates none.
     private let weights: [LinearWeight]
 
     /// Creates the layer.
-    package init(weight: LinearWeight) {
+    package init(weight: LinearWeight, bias: Buffer<Float>? = nil) {
         self.weight = weight
+        self.bias = bias
         weights = [weight]
     }
 
-    /// Y (+)= c ⊙ (X Wᵀ + s U Bᵀ), U = (M ⊙ X) Aᵀ.
+    /// Y (+)= c ⊙ (X Wᵀ + s U Bᵀ) + b, U = (M ⊙ X) Aᵀ.
     ///
     /// - x: [count, in]
     /// - dropout: M, or nil for ones.
@@ -33,14 +37,27 @@ package struct Linear: Sendable {
             weights, x, count: count, accumulate: accumulate && !isApart,
             using: scratch.activations, on: compute
         ) { _ in product }
-        guard let delta else { return }
-        add(delta, dropout, to: product, x, count: count, scratch: scratch, on: compute)
-        if let c = delta.outputScale {
-            scale(product, by: c, count: count, into: y, accumulate: accumulate, on: compute)
+        if let delta {
+            add(delta, dropout, to: product, x, count: count, scratch: scratch, on: compute)
+            if let c = delta.outputScale {
+                scale(product, by: c, count: count, into: y, accumulate: accumulate, on: compute)
+            }
+        }
+        addBias(to: y, count: count, on: compute)
+    }
+
+    /// Y += b.
+    fileprivate func addBias(
+        to y: UnsafeMutablePointer<Float>, count: Int, on compute: Compute
+    ) {
+        guard let bias else { return }
+        let O = weight.rows
+        compute.pool.split(count) { _, begin, end in
+            for row in begin..<end { compute.kernels.axpy(1, bias.pointer, O, y + row * O) }
         }
     }
 
-    /// Y (+)= X Wᵀ with low-rank terms of some rows.
+    /// Y (+)= X Wᵀ + b with low-rank terms of some rows.
     ///
     /// - x: [count, in]
     /// - terms: for weight 0.
@@ -54,6 +71,7 @@ package struct Linear: Sendable {
             weights, x, count: count, accumulate: accumulate, terms: terms,
             using: scratch.activations, on: compute
         ) { _ in y }
+        addBias(to: y, count: count, on: compute)
     }
 
     /// Y (+)= c ⊙ Z.
@@ -254,12 +272,15 @@ package struct LinearGroup: Sendable {
         LinearWeight.multiply(
             weights, x, count: count, using: scratch.activations, on: compute, into: output)
         for (i, linear) in linears.enumerated() {
-            guard let delta = delta(i) else { continue }
             let y = output(i)
-            linear.add(delta, dropout(i), to: y, x, count: count, scratch: scratch, on: compute)
-            if let c = delta.outputScale {
-                linear.scale(y, by: c, count: count, into: y, on: compute)
+            if let delta = delta(i) {
+                linear.add(
+                    delta, dropout(i), to: y, x, count: count, scratch: scratch, on: compute)
+                if let c = delta.outputScale {
+                    linear.scale(y, by: c, count: count, into: y, on: compute)
+                }
             }
+            linear.addBias(to: y, count: count, on: compute)
         }
     }
 }
@@ -278,6 +299,9 @@ extension LinearGroup {
         LinearWeight.multiply(
             weights, x, count: count, terms: terms, using: scratch.activations, on: compute,
             into: output)
+        for (i, linear) in linears.enumerated() {
+            linear.addBias(to: output(i), count: count, on: compute)
+        }
     }
 }
 
