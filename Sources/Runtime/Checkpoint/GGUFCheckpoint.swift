@@ -1,11 +1,12 @@
 public import Foundation
 public import LorikeetQuant
 
-/// A GGUF file of the llama architecture, seen as a Hugging Face checkpoint.
+/// A GGUF file seen as a Hugging Face checkpoint.
 ///
-/// llama.cpp rotates neighbouring elements of a head where Hugging Face rotates halves, so its
+/// For Llama, llama.cpp rotates neighbouring elements of a head where Hugging Face rotates halves, so its
 /// converter stores the rows of q and k in another order: row h·D + 2i + j of the file is row
-/// h·D + j·D/2 + i of the checkpoint, for head h of width D, i < D/2 and j < 2. They are put back here.
+/// h·D + j·D/2 + i of the checkpoint, for head h of width D, i < D/2 and j < 2. They are put back here, and
+/// 1 is taken off Gemma's norms, to which the converter adds it.
 public struct GGUFCheckpoint: Checkpoint {
     /// The file.
     public let path: String
@@ -16,6 +17,7 @@ public struct GGUFCheckpoint: Checkpoint {
     /// The file itself, with the metadata that the tokenizer is made from.
     public let gguf: GGUFFile
     private let tensors: [String: Tensor]
+    private let architecture: GGUFArchitecture
     private let headCounts: [GGUFTensorName.RowOrder: Int]
 
     /// Maps the file at `path`.
@@ -26,14 +28,15 @@ public struct GGUFCheckpoint: Checkpoint {
         gguf = try GGUFFile(path: path)
         let metadata = try GGUFConfiguration(gguf)
         configuration = metadata.json
+        architecture = metadata.architecture
         headCounts = [.queryHeads: metadata.headCount, .keyValueHeads: metadata.keyValueHeadCount]
         var names: [String] = []
         var tensors: [String: Tensor] = [:]
         for tensor in gguf.tensors where !GGUFTensorName.isConfiguration(tensor.name) {
-            guard let name = GGUFTensorName(tensor.name) else {
+            guard let name = GGUFTensorName(tensor.name, in: architecture) else {
                 throw LorikeetError(
                     .unsupported, path,
-                    "the tensor \(tensor.name) is none of the llama architecture's")
+                    "the tensor \(tensor.name) is none of the \(architecture) architecture's")
             }
             names.append(name.huggingFace)
             tensors[name.huggingFace] = tensor
@@ -55,7 +58,7 @@ public struct GGUFCheckpoint: Checkpoint {
     public func layout(of name: String) throws -> WeightLayout {
         let tensor = try tensor(name)
         var layout = try tensor.layout(path: path)
-        if GGUFTensorName(tensor.name)?.rowOrder != .asStored {
+        if GGUFTensorName(tensor.name, in: architecture)?.rowOrder != .asStored {
             (layout.storage, layout.isMapped) = (.floats(bytes: 4), false)
         }
         return layout
@@ -65,7 +68,7 @@ public struct GGUFCheckpoint: Checkpoint {
     public func weights(_ name: String, rows: Int, columns: Int) throws -> WeightMatrix {
         try require(name, shape: [rows, columns])
         let tensor = try tensor(name)
-        if GGUFTensorName(tensor.name)?.rowOrder == .asStored {
+        if GGUFTensorName(tensor.name, in: architecture)?.rowOrder == .asStored {
             return try tensor.weightMatrix(rows: rows, columns: columns, path: path)
         }
         let buffer = Buffer<Float>(rows * columns)
@@ -76,9 +79,13 @@ public struct GGUFCheckpoint: Checkpoint {
     /// The tensor as fp32, rows in the checkpoint's order.
     public func floats(_ name: String, into output: UnsafeMutablePointer<Float>) throws {
         let tensor = try tensor(name)
-        let order = GGUFTensorName(tensor.name)?.rowOrder ?? .asStored
+        let order = GGUFTensorName(tensor.name, in: architecture)?.rowOrder ?? .asStored
         guard let headCount = headCounts[order] else {
-            return try tensor.floats(into: output, path: path)
+            try tensor.floats(into: output, path: path)
+            if architecture.addsOneToNorms, name.hasSuffix("norm.weight") {
+                for i in 0..<tensor.count { output[i] -= 1 }
+            }
+            return
         }
         guard tensor.shape.count == 2, tensor.shape[0] % (2 * headCount) == 0 else {
             throw LorikeetError(

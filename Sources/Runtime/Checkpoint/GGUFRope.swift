@@ -5,24 +5,54 @@ import LorikeetQuant
 struct GGUFRope {
     let json: JSON
 
-    init(_ gguf: GGUFFile, _ metadata: GGUFMetadata, theta: Double, headSize: Int) throws {
+    /// Reads the parameters.
+    ///
+    /// - rotarySize: how many of a head's components rotate.
+    init(
+        _ gguf: GGUFFile, _ metadata: GGUFMetadata, theta: Double, headSize: Int, rotarySize: Int
+    ) throws {
         let linear = try metadata.number(
             "rope.scaling.factor", default: try metadata.number("rope.scale_linear", default: 1))
         let type = metadata.text("rope.scaling.type") ?? (linear == 1 ? "none" : "linear")
-        if let factors = gguf.tensors.first(where: { $0.name == GGUFConfiguration.ropeFactors }) {
-            let values = Buffer<Float>(factors.count)
-            try factors.floats(into: values.pointer, path: gguf.path)
+        var json: JSON
+        if let factors = try Self.factors(GGUFConfiguration.ropeFactors, of: gguf) {
             json = try Self.llama3(
-                values.array.map(Double.init), theta: theta, headSize: headSize, path: gguf.path)
+                factors, theta: theta, headSize: headSize, path: gguf.path)
+        } else if let short = try Self.factors(GGUFConfiguration.shortFactors, of: gguf) {
+            json = [
+                "rope_theta": .double(theta), "rope_type": "longrope",
+                "short_factor": .array(short.map { .double($0) }),
+                "original_max_position_embeddings": .int(
+                    try metadata.count(
+                        "rope.scaling.original_context_length",
+                        default: try metadata.count("context_length"))),
+                "attention_factor": .double(
+                    try metadata.number("rope.scaling.attn_factor", default: 1)),
+            ]
+            if let long = try Self.factors(GGUFConfiguration.longFactors, of: gguf) {
+                json["long_factor"] = .array(long.map { .double($0) })
+            }
         } else if type == "none" {
             json = ["rope_theta": .double(theta), "rope_type": "default"]
         } else if type == "linear" {
             json = ["factor": .double(linear), "rope_theta": .double(theta), "rope_type": "linear"]
         } else {
             throw LorikeetError(
-                .unsupported, gguf.path, "llama.rope.scaling.type is not supported",
+                .unsupported, gguf.path, "rope.scaling.type is not supported",
                 expected: "none or linear", got: type)
         }
+        if rotarySize != headSize {
+            json["partial_rotary_factor"] = .double(Double(rotarySize) / Double(headSize))
+        }
+        self.json = json
+    }
+
+    /// The factors in the tensor of this name, if there is one.
+    private static func factors(_ name: String, of gguf: GGUFFile) throws -> [Double]? {
+        guard let tensor = gguf.tensors.first(where: { $0.name == name }) else { return nil }
+        let values = Buffer<Float>(tensor.count)
+        try tensor.floats(into: values.pointer, path: gguf.path)
+        return values.array.map(Double.init)
     }
 
     /// Finds the parameters of Llama 3's scaling from the factors it divides the frequencies by.

@@ -1,4 +1,4 @@
-/// A tensor of a llama-architecture GGUF, by both of its names.
+/// A tensor of a GGUF, by both of its names.
 struct GGUFTensorName {
     /// How the file orders the rows of a matrix.
     enum RowOrder {
@@ -15,8 +15,8 @@ struct GGUFTensorName {
     /// How the rows are ordered.
     let rowOrder: RowOrder
 
-    /// The name's meaning, if it is `blk.3.attn_q.weight` or another of a Llama's.
-    init?(_ name: String) {
+    /// The name's meaning, if it is `blk.3.attn_q.weight` or another of the architecture's.
+    init?(_ name: String, in architecture: GGUFArchitecture) {
         if let outer = Self.outer[name] {
             huggingFace = outer
             rowOrder = .asStored
@@ -24,35 +24,29 @@ struct GGUFTensorName {
         }
         let parts = name.split(separator: ".", omittingEmptySubsequences: false)
         guard parts.count == 4, parts[0] == "blk", let layer = Int(parts[1]), layer >= 0,
-            "\(layer)" == parts[1], parts[3] == "weight", let path = Self.block[String(parts[2])]
+            "\(layer)" == parts[1], let path = architecture.path(parts[2]),
+            parts[3] == "weight" || (parts[3] == "bias" && architecture.hasBias(parts[2]))
         else { return nil }
-        huggingFace = "model.layers.\(layer).\(path).weight"
+        huggingFace = "model.layers.\(layer).\(path).\(parts[3])"
         rowOrder =
             switch parts[2] {
-            case "attn_q": .queryHeads
-            case "attn_k": .keyValueHeads
+            case "attn_q" where architecture.pairsRotatedRows: .queryHeads
+            case "attn_k" where architecture.pairsRotatedRows: .keyValueHeads
             default: .asStored
             }
     }
 
-    /// Whether a tensor belongs to the configuration: the factors of Llama 3's rotary frequencies.
-    static func isConfiguration(_ name: String) -> Bool { name == GGUFConfiguration.ropeFactors }
+    /// Whether a tensor belongs to the configuration: factors of rotary frequencies.
+    static func isConfiguration(_ name: String) -> Bool {
+        [
+            GGUFConfiguration.ropeFactors, GGUFConfiguration.shortFactors,
+            GGUFConfiguration.longFactors,
+        ].contains(name)
+    }
 
     private static let outer = [
         "token_embd.weight": "model.embed_tokens.weight",
         "output_norm.weight": "model.norm.weight",
         "output.weight": "lm_head.weight",
-    ]
-
-    private static let block = [
-        "attn_norm": "input_layernorm",
-        "attn_q": "self_attn.q_proj",
-        "attn_k": "self_attn.k_proj",
-        "attn_v": "self_attn.v_proj",
-        "attn_output": "self_attn.o_proj",
-        "ffn_norm": "post_attention_layernorm",
-        "ffn_gate": "mlp.gate_proj",
-        "ffn_up": "mlp.up_proj",
-        "ffn_down": "mlp.down_proj",
     ]
 }

@@ -73,6 +73,71 @@ private func floats(_ name: String, of checkpoint: any Checkpoint) throws -> [Fl
         }
     }
 
+    /// Those that Tests/interop/tiny_gguf.py writes with llama.cpp's own names.
+    @Test(arguments: ["qwen2_bias_tied", "qwen3_window", "gemma2", "gemma3", "phi3_longrope"])
+    func `of every architecture gives the tensors it was converted from`(name: String) throws {
+        let gguf = try Checkpoints.open(
+            modelResource("checkpoints/\(name)_1layer.gguf").path)
+        let folder = try Checkpoints.open(modelResource("tiny/\(name)").path)
+        // llama.cpp knows no biases of Qwen 3.
+        let expected = folder.tensorNames.filter {
+            !$0.contains(".layers.1.") && !(name == "qwen3_window" && $0.hasSuffix("bias"))
+        }
+        #expect(Set(gguf.tensorNames) == Set(expected))
+        for tensor in expected {
+            #expect(try gguf.shape(of: tensor) == folder.shape(of: tensor))
+            let (actual, exact) = (
+                try floats(tensor, of: gguf), try floats(tensor, of: folder)
+            )
+            // A vector is stored as it is, but 1 is added to and taken off Gemma's norms.
+            let isMatrix = try gguf.shape(of: tensor).count == 2
+            for (a, b) in zip(actual, exact) {
+                #expect(
+                    abs(a - b) <= (isMatrix ? Self.f16 * abs(b) + 0x1p-24 : 0x1p-23), "\(tensor)")
+            }
+        }
+    }
+
+    @Test func `of every architecture has its configuration`() throws {
+        func configurations(_ name: String) throws -> (ModelConfiguration, ModelConfiguration) {
+            var folder = try ModelConfiguration(
+                Checkpoints.open(modelResource("tiny/\(name)").path))
+            folder.layerCount = 1
+            folder.localLayers.remove(1)
+            return (
+                try ModelConfiguration(
+                    Checkpoints.open(modelResource("checkpoints/\(name)_1layer.gguf").path)), folder
+            )
+        }
+        var (actual, expected) = try configurations("qwen2_bias_tied")
+        #expect(actual == expected)
+        (actual, expected) = try configurations("qwen3_window")
+        // Neither does llama.cpp know windows and biases of Qwen 3.
+        (expected.slidingWindow, expected.biasedModules) = (nil, [])
+        #expect(actual == expected)
+        (actual, expected) = try configurations("gemma2")
+        // The files do not say what queries are scaled by: llama.cpp has it from the model's size. That
+        // scale and the embeddings' are rounded with matrices of 16 bits.
+        #expect(actual.attentionScale == Float((1.0 / 24).squareRoot()))
+        expected.attentionScale = actual.attentionScale
+        #expect(actual == expected)
+        (actual, expected) = try configurations("gemma3")
+        expected.attentionScale = 0.25
+        #expect(actual == expected)
+        (actual, expected) = try configurations("phi3_longrope")
+        guard case .factors(let factors, let factor) = actual.ropeScaling,
+            case .factors(let exact, let exactFactor) = expected.ropeScaling
+        else {
+            Issue.record("\(String(describing: actual.ropeScaling))")
+            return
+        }
+        // fp32 in the file.
+        #expect(zip(factors, exact).allSatisfy { abs($0 - $1) < 1e-6 } && factors.count == 6)
+        #expect(abs(factor - exactFactor) < 1e-6)
+        expected.ropeScaling = actual.ropeScaling
+        #expect(actual == expected)
+    }
+
     @Test func `of another architecture is refused by its name`() throws {
         var gguf = GGUFBuilder()
         gguf.pair("general.architecture", string: "mamba")
