@@ -186,6 +186,68 @@ struct KernelVectorTests {
     }
 
     @Test(arguments: InstructionSet.supported, counts)
+    func gelu(instructionSet: InstructionSet, count: Int) {
+        let x = noise(count + 1, seed: 14)
+        let dh = noise(count + 1, seed: 15)
+        // Out to ±20, where one side is x and the other nothing.
+        for i in 0..<count { x[i] *= 10 }
+        let before = (x: x.array, dh: dh.array)
+        let h = Buffer<Float>(count + 1)
+        instructionSet.kernels.gelu(x.pointer, count, h.pointer)
+        instructionSet.kernels.gelu_backward(x.pointer, count, dh.pointer)
+        for i in 0..<count {
+            let v = Double(before.x[i])
+            let distribution = 0.5 * erfc(-v / 2.0.squareRoot())
+            // erfc by a formula that is off by 1.5e-7, with an exp that is off by 2e-7, and a few roundings.
+            let bound = 4e-7 * max(1, abs(v))
+            #expect(abs(Double(h[i]) - v * distribution) <= bound)
+            let slope = distribution + v * exp(-v * v / 2) / (2 * Double.pi).squareRoot()
+            let expected = Double(before.dh[i]) * slope
+            #expect(abs(Double(dh[i]) - expected) <= bound * abs(Double(before.dh[i])))
+        }
+        #expect(h[count] == 0 && dh[count] == before.dh[count])
+    }
+
+    @Test(arguments: InstructionSet.supported, counts)
+    func layernorm(instructionSet: InstructionSet, count: Int) {
+        guard count > 0 else { return }
+        let (x, dy) = (noise(count + 1, seed: 16), noise(count + 1, seed: 17))
+        let (weight, bias) = (noise(count, seed: 18), noise(count, seed: 19))
+        // A mean far from 0: a variance from squares alone would lose four digits.
+        for i in 0..<count { x[i] += 100 }
+        let before = (x: x.array, dy: dy.array)
+        let v = before.x[..<count].map(Double.init)
+        let mean = v.reduce(0, +) / Double(count)
+        let variance = v.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(count)
+        let rho = 1 / (variance + 1e-5).squareRoot()
+        var statistics: (mean: Float, rho: Float) = (0, 0)
+        // In place.
+        let y = Buffer(before.x)
+        let kernels = instructionSet.kernels
+        kernels.layernorm(
+            y.pointer, weight.pointer, bias.pointer, count, 1e-5, y.pointer, &statistics.mean,
+            &statistics.rho)
+        kernels.layernorm_backward(
+            x.pointer, weight.pointer, count, statistics.mean, statistics.rho, dy.pointer)
+        // A sum of n numbers near 100, and what the difference from their mean loses of them, next to ρ.
+        let lost = Double(count + 4) * 0x1p-24 * 100 * rho
+        #expect(abs(Double(statistics.mean) - mean) <= Double(count) * 0x1p-24 * 100)
+        // Of a single number, and nearly equal ones, the variance is what was lost.
+        guard count > 2 else { return }
+        let g = (0..<count).map { Double(before.dy[$0]) * Double(weight[$0]) }
+        let normed = v.map { ($0 - mean) * rho }
+        let meanG = g.reduce(0, +) / Double(count)
+        let meanGX = zip(g, normed).reduce(0) { $0 + $1.0 * $1.1 } / Double(count)
+        for i in 0..<count {
+            let expected = normed[i] * Double(weight[i]) + Double(bias[i])
+            #expect(abs(Double(y[i]) - expected) <= lost * (4 + abs(normed[i])) * 4)
+            let gradient = rho * (g[i] - meanG - normed[i] * meanGX)
+            #expect(abs(Double(dy[i]) - gradient) <= lost * rho * 40)
+        }
+        #expect(y[count] == before.x[count] && dy[count] == before.dy[count])
+    }
+
+    @Test(arguments: InstructionSet.supported, counts)
     func `gradients of softmax and rmsnorm`(instructionSet: InstructionSet, count: Int) {
         guard count > 0 else { return }
         let kernels = instructionSet.kernels

@@ -99,4 +99,70 @@ public enum Naive {
                 + smoothing * losses.reduce(0, +) / Double(losses.count)
         }
     }
+
+    /// x Φ(x).
+    public static func gelu(_ x: [Double]) -> [Double] {
+        x.map { $0 * 0.5 * erfc(-$0 / 2.0.squareRoot()) }
+    }
+
+    /// x [rows, width] with mean and variance taken out, weighted and shifted.
+    public static func layerNorm(
+        _ x: [Double], weight: [Float], bias: [Float], epsilon: Float
+    ) -> [Double] {
+        let C = weight.count
+        return stride(from: 0, to: x.count, by: C).flatMap { start in
+            let row = x[start..<start + C]
+            let mean = row.reduce(0, +) / Double(C)
+            let variance = row.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Double(C)
+            let deviation = (variance + Double(epsilon)).squareRoot()
+            return zip(row, zip(weight, bias)).map {
+                ($0 - mean) / deviation * Double($1.0) + Double($1.1)
+            }
+        }
+    }
+
+    /// Attention of rows of these lengths, laid end to end, to all of their sequence, with keys and queries of
+    /// positions: `row` says which of them stands for query − key.
+    ///
+    /// - q: [rows, heads · headSize]; `k` and `v` likewise.
+    /// - positionKeys: [positions, heads · headSize], empty for none; `positionQueries` likewise.
+    public static func disentangledAttention(
+        q: [Double], k: [Double], v: [Double], positionKeys: [Double], positionQueries: [Double],
+        lengths: [Int], heads: Int, headSize: Int, row: (Int) -> Int
+    ) -> [Double] {
+        let width = heads * headSize
+        var o = [Double](repeating: 0, count: q.count)
+        var start = 0
+        for length in lengths {
+            for i in 0..<length {
+                for head in 0..<heads {
+                    func dot(_ a: [Double], _ i: Int, _ b: [Double], _ j: Int) -> Double {
+                        (0..<headSize).reduce(0) {
+                            $0 + a[i * width + head * headSize + $1]
+                                * b[j * width + head * headSize + $1]
+                        }
+                    }
+                    let scores = (0..<length).map { j in
+                        var score = dot(q, start + i, k, start + j)
+                        guard !positionKeys.isEmpty else {
+                            return score / Double(headSize).squareRoot()
+                        }
+                        score += dot(q, start + i, positionKeys, row(i - j))
+                        score += dot(k, start + j, positionQueries, row(i - j))
+                        return score / Double(3 * headSize).squareRoot()
+                    }
+                    let sum = scores.reduce(0) { $0 + exp($1) }
+                    for (j, score) in scores.enumerated() {
+                        for c in 0..<headSize {
+                            let column = head * headSize + c
+                            o[(start + i) * width + column] +=
+                                exp(score) / sum * v[(start + j) * width + column]
+                        }
+                    }
+                }
+            }
+            start += length
+        }
+        return o
+    }
 }

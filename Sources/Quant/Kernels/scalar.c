@@ -245,6 +245,41 @@ static void rmsnorm_backward(const float *dy, const float *x, const float *weigh
   for (size_t i = 0; i < n; i++) dx[i] += inverse_rms * dy[i] * weight[i] - cube * mean * x[i];
 }
 
+static float normal_distribution(float x) { return 0.5f * erfcf(-x * 0x1.6a09e6p-1f); }
+
+static void gelu(const float *x, size_t n, float *h) {
+  for (size_t i = 0; i < n; i++) h[i] = x[i] * normal_distribution(x[i]);
+}
+
+static void gelu_backward(const float *x, size_t n, float *dh) {
+  const float peak = 0x1.988454p-2f;  // φ(0) = 1 / sqrt(2 π)
+  for (size_t i = 0; i < n; i++) {
+    dh[i] *= normal_distribution(x[i]) + x[i] * peak * expf(-0.5f * x[i] * x[i]);
+  }
+}
+
+static void layernorm(const float *x, const float *weight, const float *bias, size_t n,
+                      float epsilon, float *y, float *mean, float *rho) {
+  float sum = 0, squares = 0;
+  for (size_t i = 0; i < n; i++) sum += x[i];
+  float middle = sum / (float)n;
+  for (size_t i = 0; i < n; i++) squares += (x[i] - middle) * (x[i] - middle);
+  float scale = 1 / sqrtf(squares / (float)n + epsilon);
+  for (size_t i = 0; i < n; i++) y[i] = (x[i] - middle) * scale * weight[i] + bias[i];
+  *mean = middle;
+  *rho = scale;
+}
+
+static void layernorm_backward(const float *x, const float *weight, size_t n, float mean, float rho,
+                               float *dy) {
+  float g = 0, gx = 0;
+  for (size_t i = 0; i < n; i++) {
+    g += dy[i] * weight[i] / (float)n;
+    gx += dy[i] * weight[i] * (x[i] - mean) * rho / (float)n;
+  }
+  for (size_t i = 0; i < n; i++) dy[i] = rho * (dy[i] * weight[i] - g - (x[i] - mean) * rho * gx);
+}
+
 static void rotate(const float *cosine, const float *sine, size_t half, float sign, float *x) {
   for (size_t i = 0; i < half; i++) {
     float a = x[i], b = x[half + i];
@@ -427,6 +462,10 @@ const quant_kernels quant_kernels_scalar = {
     .rmsnorm = rmsnorm,
     .softmax_backward = softmax_backward,
     .rmsnorm_backward = rmsnorm_backward,
+    .gelu = gelu,
+    .gelu_backward = gelu_backward,
+    .layernorm = layernorm,
+    .layernorm_backward = layernorm_backward,
     .rotate = rotate,
     .dropout = dropout,
     .scale = scale,

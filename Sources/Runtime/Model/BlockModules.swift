@@ -53,8 +53,10 @@ public struct BlockModules: Sendable, Equatable {
     }
 
     /// The layers that PEFT calls by one of `names`, in the order of a pass; all for no names.
+    ///
+    /// A name is a path or its last component, which several layers of an encoder share.
     public func named(_ names: [String]) -> [LinearModule] {
-        names.isEmpty ? all : all.filter { names.contains($0.name) }
+        names.isEmpty ? all : all.filter { names.contains($0.name) || names.contains($0.path) }
     }
 
     /// Checks that each of `names` is what PEFT calls a layer.
@@ -62,7 +64,7 @@ public struct BlockModules: Sendable, Equatable {
     /// - Throws: `.invalidArgument`, naming the layers that there are.
     public func require(_ names: [String], source: String) throws {
         let known = all.map(\.name)
-        for name in names where !known.contains(name) {
+        for name in names where !known.contains(name) && !all.contains(where: { $0.path == name }) {
             throw LorikeetError(
                 .invalidArgument, source, "the model's blocks have no linear layer of this name",
                 expected: "some of \(known.joined(separator: ", "))", got: name)

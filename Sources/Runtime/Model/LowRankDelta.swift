@@ -34,6 +34,14 @@ public struct LowRankDelta: Sendable {
 public protocol LowRankDeltas: AnyObject, Sendable {
     /// The term of the layer at `path`, or nil where the adapter leaves it alone.
     func delta(at path: ModulePath) -> LowRankDelta?
+    /// The adapter's own values of the model's tensor `name`, which take the base's place (PEFT's
+    /// `modules_to_save`); nil where it leaves the base's.
+    func tensor(_ name: String) -> Buffer<Float>?
+}
+
+extension LowRankDeltas {
+    /// None: most adapters have low-rank terms alone.
+    public func tensor(_ name: String) -> Buffer<Float>? { nil }
 }
 
 /// No adapter: the base alone.

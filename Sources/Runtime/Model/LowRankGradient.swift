@@ -23,4 +23,11 @@ public struct LowRankGradient: Sendable {
 public protocol TrainableLowRankDeltas: LowRankDeltas {
     /// Where the gradients of the layer at `path` are added, or nil where the adapter leaves it alone.
     func gradient(at path: ModulePath) -> LowRankGradient?
+    /// Where the gradient of the tensor `name`, which is the adapter's own, is added; nil where it has none.
+    func gradient(ofTensor name: String) -> Buffer<Float>?
+}
+
+extension TrainableLowRankDeltas {
+    /// None: most adapters have low-rank terms alone.
+    public func gradient(ofTensor name: String) -> Buffer<Float>? { nil }
 }

@@ -9,6 +9,18 @@ public struct TrainingRow: Sendable, Equatable {
     public var labels: [Int32]
     /// Where the row stands in a run, from 0: what its noise follows from.
     public var position = 0
+    /// How many tokens belong to the first text of a pair, its special tokens among them; nil for one text.
+    public var firstTextCount: Int?
+    /// What the row as a whole is to be judged as; nil where its tokens are predicted.
+    public var target: Target?
+
+    /// What a row as a whole is to be judged as.
+    public enum Target: Sendable, Equatable {
+        /// One of the classes, from 0.
+        case label(Int)
+        /// A number.
+        case value(Float)
+    }
 
     /// The label of a position that is not trained on.
     public static let masked: Int32 = -100
@@ -21,6 +33,20 @@ public struct TrainingRow: Sendable, Equatable {
         self.labels = labels
     }
 
-    /// How many positions are trained on.
-    public var targetCount: Int { labels.dropFirst().count { $0 != Self.masked } }
+    /// Creates a row of one or two texts that is judged as a whole.
+    public init(inputIDs: [Int32], firstTextCount: Int? = nil, target: Target?) {
+        self.init(
+            inputIDs: inputIDs,
+            labels: Array(repeating: Self.masked, count: inputIDs.count))
+        self.firstTextCount = firstTextCount
+        self.target = target
+    }
+
+    /// How many targets there are: positions that are trained on, or the row as a whole.
+    public var targetCount: Int {
+        target == nil ? labels.dropFirst().count { $0 != Self.masked } : 1
+    }
+
+    /// Which text of a pair a token belongs to: 0 or 1.
+    func tokenType(at index: Int) -> Int { index < firstTextCount ?? .max ? 0 : 1 }
 }

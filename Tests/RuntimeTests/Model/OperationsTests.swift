@@ -67,6 +67,42 @@ private let tolerance = 1e-5
     }
 }
 
+@Suite struct `Layer normalization and GELU` {
+    @Test(arguments: InstructionSet.supported, [(1, 5), (7, 16), (3, 65)])
+    func `forward and backward agree with the equation`(set: InstructionSet, shape: (Int, Int)) {
+        let (rows, width) = shape
+        let compute = Compute(threads: 2, instructionSet: set)
+        var random = SeededGenerator(seed: 7)
+        let x = random.floats(rows * width)
+        let (weight, bias) = (random.floats(width), random.floats(width))
+        let w = random.floats(rows * width)
+        let norm = LayerNorm(weight: Buffer(weight), bias: Buffer(bias), epsilon: 1e-5)
+
+        let (y, statistics) = (Buffer<Float>(x.count), LayerNorm.Statistics(rows))
+        norm.forward(x, count: rows, into: y.pointer, statistics, on: compute)
+        let exact = { Naive.layerNorm($0, weight: weight, bias: bias, epsilon: 1e-5) }
+        GradientCheck.expectClose(y.elements, exact(x.map(Double.init)), within: tolerance)
+        let d = Buffer(w)
+        norm.backward(d.pointer, x: x, statistics, count: rows, on: compute)
+        GradientCheck.expectClose(
+            d.elements,
+            GradientCheck.centralDifferences(at: x.map(Double.init)) {
+                GradientCheck.weighted(exact($0), by: w)
+            }, within: tolerance)
+
+        let (h, dh) = (Buffer<Float>(x.count), Buffer(w))
+        GELU.forward(x, count: x.count, into: h.pointer, on: compute)
+        GradientCheck.expectClose(
+            h.elements, Naive.gelu(x.map(Double.init)), within: tolerance)
+        GELU.backward(dh.pointer, x: x, count: x.count, on: compute)
+        GradientCheck.expectClose(
+            dh.elements,
+            GradientCheck.centralDifferences(at: x.map(Double.init)) {
+                GradientCheck.weighted(Naive.gelu($0), by: w)
+            }, within: tolerance)
+    }
+}
+
 @Suite struct `Rotary embedding` {
     private static let scalings: [ModelConfiguration.RopeScaling?] = [
         nil, .linear(factor: 4),

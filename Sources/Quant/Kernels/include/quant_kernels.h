@@ -314,6 +314,19 @@ typedef struct quant_kernels {
   // dx += ρ g - x ρ³ (g·x) / n, with g = dy * weight and ρ what rmsnorm returned.
   void (*rmsnorm_backward)(const float *dy, const float *x, const float *weight, size_t n,
                            float inverse_rms, float *dx);
+  // h = x Φ(x), Φ the normal distribution's: GELU (Hendrycks and Gimpel, 2016), by erf. h may alias
+  // x.
+  void (*gelu)(const float *x, size_t n, float *h);
+  // dh holds the gradient of h = gelu(x), and becomes that of x: dh (Φ(x) + x φ(x)).
+  void (*gelu_backward)(const float *x, size_t n, float *dh);
+  // y = (x - mean(x)) ρ weight + bias, ρ = 1 / sqrt(var(x) + epsilon), whose variance divides by n;
+  // y may alias x. Stores mean(x) and ρ.
+  void (*layernorm)(const float *x, const float *weight, const float *bias, size_t n, float epsilon,
+                    float *y, float *mean, float *rho);
+  // dy holds the gradient of y = layernorm(x), and becomes that of x. With g = dy * weight and
+  // x̂ = (x - mean) ρ, both stored by layernorm: ρ (g - mean(g) - x̂ mean(g x̂)).
+  void (*layernorm_backward)(const float *x, const float *weight, size_t n, float mean, float rho,
+                             float *dy);
   // x[2 * half]: (a, b) = (x[i], x[half + i]) becomes (a cos - b sign sin, b cos + a sign sin).
   void (*rotate)(const float *cosine, const float *sine, size_t half, float sign, float *x);
   // y (+)= x / (1 - p), with zeros for a share p of the elements (exact): element i stays where the
