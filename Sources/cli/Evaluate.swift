@@ -11,14 +11,20 @@ struct Evaluate: ParsableCommand {
         discussion: """
             A line of a task is one of {"instruction","input","output","answer"} (multiple choice as LLM-Adapters \
             writes it), {"prompt","choices":[…],"answer"}, {"prompt","completion"} or \
-            {"instruction","input","output"} (exact match), {"text"} (perplexity).
+            {"instruction","input","output"} (exact match), {"text"} (perplexity). With --text-columns the model is \
+            an encoder with a head, and a task a TSV, CSV or JSONL table.
             Ctrl-C prints what was measured so far and writes no predictions.
             """)
 
     @OptionGroup var model: ModelOptions
 
-    @Option(help: "A JSONL file; may be repeated.")
+    @Option(help: "A JSONL file, or a table with --text-columns; may be repeated.")
     var task: [String]
+
+    @OptionGroup(title: "Tables of an encoder's task") var columns: ColumnOptions
+
+    @Option(help: "Longer rows of a table are cut to this many tokens.")
+    var maxLength = 512
 
     @Option(
         help: """
@@ -64,6 +70,7 @@ struct Evaluate: ParsableCommand {
         if let predictions {
             try AtomicOutput.requireAbsent(predictions, unless: outputOptions.force)
         }
+        if let columns = columns.columns { return try evaluateTables(columns) }
         Interrupt.listen()
         // Two answers that are nearly as likely are told apart as the reference tells them.
         let (model, adapter) = try model.load(common, unlessGiven: .fp32)
@@ -97,6 +104,60 @@ struct Evaluate: ParsableCommand {
             Terminal.note("Stopped before the end: the figures are of the rows done.")
             throw ExitCode(130)
         }
+    }
+}
+
+extension Evaluate {
+    /// An encoder's head on tables.
+    private func evaluateTables(_ columns: SequenceRows.Columns) throws {
+        guard model.adapter.count < 2 else {
+            throw ValidationError("--adapter: a head is one adapter's; give one.")
+        }
+        let encoder = try TextEncoder(
+            path: model.model, compute: model.compute(common, unlessGiven: .fp32))
+        let classifier = try SequenceClassifier(encoder, adapter: model.adapter.first)
+        let results = try task.map {
+            try classifier.evaluate($0, columns: columns, maximumLength: maxLength)
+        }
+        if let predictions {
+            let lines = results.flatMap { result in
+                result.outputs.map { outputs in
+                    JSON.object([
+                        "task": .string(result.path),
+                        "outputs": .array(outputs.map { .double(Double($0)) }),
+                    ]).text() + "\n"
+                }
+            }
+            try AtomicOutput.write(Data(lines.joined().utf8), to: predictions)
+        }
+        if common.json {
+            Terminal.print([
+                "tasks": .array(results.map(\.json)), "peak_memory_bytes": .int(peakMemoryBytes()),
+            ])
+            return
+        }
+        for result in results {
+            let scores = result.scores.map {
+                String(format: "%@ %.4f", $0.metric.rawValue, $0.value)
+            }
+            Terminal.print(
+                "\(result.path): \(result.rows) rows, "
+                    + String(format: "loss %.4f, ", result.loss) + scores.joined(separator: ", ")
+                    + String(format: ", %.1f rows/s", Double(result.rows) / result.seconds))
+        }
+    }
+}
+
+extension SequenceClassifier.Evaluation {
+    fileprivate var json: JSON {
+        var json: JSON = [
+            "task": .string(path), "rows": .int(rows), "loss": .double(loss),
+            "seconds": .double(seconds),
+        ]
+        for score in scores where score.value.isFinite {
+            json[score.metric.rawValue] = .double(score.value)
+        }
+        return json
     }
 }
 

@@ -24,11 +24,36 @@ extension Adapter {
         let place = source + "/" + AdapterFiles.configurationName
         let json = try configuration.withUnsafeBytes { try JSON(parsing: $0, source: place) }
         let configuration = try AdapterConfiguration(json: json, source: place)
+        let isWhole = factors.map { configuration.saves(Self.modelName(of: $0.name)) }
+        let tensors = try Self.tensors(
+            zip(factors, isWhole).filter(\.1).map(\.0), source: source)
         let (deltas, magnitudes) = try Self.terms(
-            factors, configuration, source: source, allowNoEffect: allowNoEffect)
+            zip(factors, isWhole).filter { !$0.1 }.map(\.0), configuration, source: source,
+            allowNoEffect: allowNoEffect || !tensors.isEmpty)
         self.init(
             name: name, configuration: configuration, deltas: deltas, magnitudes: magnitudes,
-            manifest: manifest)
+            tensors: tensors, manifest: manifest)
+    }
+
+    /// What a model calls the tensor that PEFT stores as `name`.
+    private static func modelName(of name: String) -> String {
+        String(name.trimmingPrefix("base_model.model."))
+    }
+
+    /// The tensors that are brought whole, by the model's names.
+    private static func tensors(
+        _ stored: [StoredFactor], source: String
+    ) throws -> [String: SavedTensor] {
+        var tensors: [String: SavedTensor] = [:]
+        for tensor in stored {
+            let memory = TileMemory(pieceBytes: TileMemory.rounded(4 * tensor.count))
+            let values = try finite(tensor, in: memory, source: source).values
+            let saved = SavedTensor(shape: tensor.shape, values: values)
+            guard tensors.updateValue(saved, forKey: modelName(of: tensor.name)) == nil else {
+                throw LorikeetError(.malformed, source, "two tensors are \(tensor.name)")
+            }
+        }
+        return tensors
     }
 
     private static func terms(
@@ -134,11 +159,45 @@ extension Adapter {
         return (values, largest)
     }
 
+    /// Checks the adapter against a decoder, which takes no whole tensors.
+    ///
+    /// - Throws: as `check(against:source:)` of modules; `.unsupported`.
+    func check(against model: ModelConfiguration, source: String) throws {
+        guard tensors.isEmpty, configuration.modulesToSave.isEmpty else {
+            throw LorikeetError(
+                .unsupported, source, "modules_to_save: modules saved whole are not supported",
+                expected: "none over a decoder",
+                got: configuration.modulesToSave.joined(separator: ", "))
+        }
+        try check(against: model.modules, source: source)
+    }
+
+    /// Checks the adapter against an encoder: as against its modules, and its whole tensors are a head.
+    ///
+    /// - Throws: `.mismatch`, naming expected and got.
+    func check(against model: EncoderConfiguration, source: String) throws {
+        try check(against: model.modules, source: source)
+        let outputs = tensors["classifier.bias"]?.shape.first ?? model.labels.count
+        let head = model.headTensors(labels: outputs)
+        for (name, tensor) in tensors.sorted(by: { $0.key < $1.key }) {
+            guard let expected = head.first(where: { $0.name == name }) else {
+                throw LorikeetError(
+                    .mismatch, source, "a tensor that is saved whole is not the head's",
+                    expected: head.map(\.name).joined(separator: ", "), got: name)
+            }
+            guard expected.shape == tensor.shape else {
+                throw LorikeetError(
+                    .mismatch, source, "the shape of \(name)", expected: "\(expected.shape)",
+                    got: "\(tensor.shape)", advice: "The adapter belongs to another base.")
+            }
+        }
+    }
+
     /// Checks the adapter against a base: every targeted module has its term, every term its module, and
     /// all widths agree.
     ///
     /// - Throws: `.mismatch`, naming expected and got.
-    func check(against model: ModelConfiguration, source: String) throws {
+    private func check(against model: BlockModules, source: String) throws {
         for path in deltas.keys.sorted() {
             guard let delta = deltas[path] else { continue }
             guard path.layer < model.layerCount else {
@@ -147,11 +206,11 @@ extension Adapter {
                     expected: "layers 0 to \(model.layerCount - 1)", got: "layer \(path.layer)",
                     advice: "The adapter belongs to another base.")
             }
-            guard let (outputs, inputs) = model.modules.shape(of: path.module) else {
+            guard let (outputs, inputs) = model.shape(of: path.module) else {
                 throw LorikeetError(
                     .mismatch, source, "\(path) is no module of the base",
                     expected: "modules such as "
-                        + model.modules.all.map(\.name).joined(separator: ", "),
+                        + model.all.map(\.name).joined(separator: ", "),
                     got: path.module.path, advice: "The adapter belongs to another base.")
             }
             let widths = [("lora_A", inputs, delta.a), ("lora_B", outputs, delta.b)]
@@ -165,7 +224,7 @@ extension Adapter {
             }
         }
         let targets = try configuration.targetedModules(
-            in: model.modules, source: source)
+            in: model, source: source)
         for path in targets where deltas[path] == nil {
             throw LorikeetError(
                 .mismatch, source, "target_modules names \(path), which has no factors",

@@ -14,31 +14,39 @@ public final class Adapter: LowRankDeltas {
     public let deltas: [ModulePath: LowRankDelta]
     /// DoRA's magnitudes, `lora_magnitude_vector` [out] of every module; none without DoRA.
     public let magnitudes: [ModulePath: Buffer<Float>]
-    /// SHA-256 of modules, scales, factors and magnitudes: the adapter's identity, whatever it is called or stored as.
+    /// Tensors of the model that it brings whole, by their names there: a classifier's head.
+    public let tensors: [String: SavedTensor]
+    /// SHA-256 of modules, scales, factors, magnitudes and whole tensors: the adapter's identity, whatever it is called or stored as.
     public let digest: String
     /// The bundle's manifest, when it came from one.
     public let manifest: BundleManifest?
 
     /// Creates an adapter of terms that are in memory already.
     public convenience init(
-        name: String, configuration: AdapterConfiguration, deltas: [ModulePath: LowRankDelta]
+        name: String, configuration: AdapterConfiguration, deltas: [ModulePath: LowRankDelta],
+        tensors: [String: SavedTensor] = [:]
     ) {
         self.init(
             name: name, configuration: configuration, deltas: deltas, magnitudes: [:],
-            manifest: nil)
+            tensors: tensors, manifest: nil)
     }
 
     init(
         name: String, configuration: AdapterConfiguration, deltas: [ModulePath: LowRankDelta],
-        magnitudes: [ModulePath: Buffer<Float>], manifest: BundleManifest?, digest: String? = nil
+        magnitudes: [ModulePath: Buffer<Float>], tensors: [String: SavedTensor] = [:],
+        manifest: BundleManifest?, digest: String? = nil
     ) {
         self.name = name
         self.configuration = configuration
         self.deltas = deltas
         self.magnitudes = magnitudes
         self.manifest = manifest
-        self.digest = digest ?? Self.digest(of: deltas, magnitudes)
+        self.tensors = tensors
+        self.digest = digest ?? Self.digest(of: deltas, magnitudes, tensors)
     }
+
+    /// The tensor `name` of the model, where the adapter brings it.
+    public func tensor(_ name: String) -> Buffer<Float>? { tensors[name]?.values }
 
     /// The term at `path`, or nil where the adapter leaves the module alone.
     ///
@@ -69,28 +77,32 @@ public final class Adapter: LowRankDeltas {
         return Adapter(
             name: name, configuration: configuration,
             deltas: Dictionary(uniqueKeysWithValues: prepared), magnitudes: magnitudes,
-            manifest: manifest, digest: digest)
+            tensors: tensors, manifest: manifest, digest: digest)
     }
 
     /// How many modules have a term.
     public var moduleCount: Int { deltas.count }
 
-    /// Number of factor elements and magnitudes.
+    /// Number of elements of factors, magnitudes and whole tensors.
     public var parameterCount: Int {
         deltas.values.reduce(0) { $0 + $1.a.count + $1.b.count }
             + magnitudes.values.reduce(0) { $0 + $1.count }
+            + tensors.values.reduce(0) { $0 + $1.values.count }
     }
 
-    /// Bytes of factors, magnitudes and output scales.
+    /// Bytes of factors, magnitudes, output scales and whole tensors.
     public var memory: Int {
         deltas.values.reduce(0) { $0 + $1.memory }
             + magnitudes.values.reduce(0) { $0 + Buffer<Float>.memory($1.count) }
+            + tensors.values.reduce(0) { $0 + Buffer<Float>.memory($1.values.count) }
     }
 
     /// SHA-256 over each module in its order: a line of its name, rank, widths and scale's bits,
-    /// with ` magnitude` at its end for DoRA, then A, B and the magnitudes as little-endian fp32.
+    /// with ` magnitude` at its end for DoRA, then A, B and the magnitudes as little-endian fp32; then over
+    /// whole tensors by name: a line of name and shape, then the elements.
     private static func digest(
-        of deltas: [ModulePath: LowRankDelta], _ magnitudes: [ModulePath: Buffer<Float>]
+        of deltas: [ModulePath: LowRankDelta], _ magnitudes: [ModulePath: Buffer<Float>],
+        _ tensors: [String: SavedTensor]
     ) -> String {
         var hash = SHA256()
         hash.update(data: Array("lorikeet adapter 1\n".utf8))
@@ -106,6 +118,11 @@ public final class Adapter: LowRankDeltas {
             if let magnitude {
                 hash.update(bufferPointer: UnsafeRawBufferPointer(magnitude.elements))
             }
+        }
+        for (name, tensor) in tensors.sorted(by: { $0.key < $1.key }) {
+            let shape = tensor.shape.map(String.init).joined(separator: ",")
+            hash.update(data: Array("\(name) \(shape) whole\n".utf8))
+            hash.update(bufferPointer: UnsafeRawBufferPointer(tensor.values.elements))
         }
         return hash.finalize().hexadecimal
     }

@@ -36,6 +36,10 @@ extension AdapterConfiguration {
         guard (0..<1).contains(dropout) else { throw fields.failure("lora_dropout", "0 ≤ p < 1") }
         baseModel = try fields.value("base_model_name_or_path", "a string", \.string)
         taskType = try fields.value("task_type", "a string", \.string)
+        modulesToSave =
+            try fields.value("modules_to_save", "strings") {
+                $0.array.flatMap { $0.allOf(\.string) }
+            } ?? []
         layersToTransform = try fields.value("layers_to_transform", "layer numbers") { value in
             if let layer = value.int { [layer] } else { value.array.flatMap { $0.allOf(\.int) } }
         }
@@ -66,6 +70,8 @@ extension AdapterConfiguration {
         fields["lora_dropout"] = .double(dropout)
         fields["base_model_name_or_path"] = baseModel.map { .string($0) } ?? .null
         fields["task_type"] = taskType.map { .string($0) } ?? .null
+        fields["modules_to_save"] =
+            modulesToSave.isEmpty ? .null : .array(modulesToSave.map { .string($0) })
         // PEFT takes an empty list for all layers.
         fields["layers_to_transform"] =
             layersToTransform.map { .array($0.map { .int($0) }) } ?? .null
@@ -82,8 +88,7 @@ extension AdapterConfiguration {
     private static let ownKeys: Set<String> = [
         "r", "lora_alpha", "target_modules", "exclude_modules", "rank_pattern", "alpha_pattern",
         "use_rslora", "use_dora", "lora_dropout", "base_model_name_or_path", "task_type",
-        "layers_to_transform",
-        "layers_pattern",
+        "layers_to_transform", "layers_pattern", "modules_to_save",
     ]
 
     private static let defaultFields: OrderedDictionary<String, JSON> = [
@@ -92,7 +97,7 @@ extension AdapterConfiguration {
         "fan_in_fan_out": false, "inference_mode": true, "init_lora_weights": true,
         "kasa_config": nil, "layer_replication": nil, "loftq_config": [:], "lora_bias": false,
         "lora_ga_config": nil, "megatron_config": nil, "megatron_core": "megatron.core",
-        "modules_to_save": nil, "monteclora_config": nil, "peft_type": "LORA",
+        "monteclora_config": nil, "peft_type": "LORA",
         "peft_version": "0.21.2", "qalora_group_size": 16, "revision": nil,
         "target_parameters": nil, "trainable_token_indices": nil, "use_bdlora": nil,
         "use_dora": false, "use_qalora": false, "velora_config": nil,
@@ -220,7 +225,6 @@ private struct ConfigurationFields {
 
     private static let refusedWhenSet: KeyValuePairs<String, String> = [
         "lora_bias": "a bias in lora_B is not supported",
-        "modules_to_save": "modules saved whole are not supported",
         "layer_replication": "replicated layers are not supported",
         "use_qalora": "QALoRA is not supported",
         "use_bdlora": "block-diagonal LoRA is not supported",

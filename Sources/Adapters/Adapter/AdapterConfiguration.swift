@@ -36,8 +36,10 @@ public struct AdapterConfiguration: Sendable, Equatable {
     public var dropout: Double
     /// What the file calls the base: base_model_name_or_path.
     public var baseModel: String?
-    /// What the model is used for, task_type: CAUSAL_LM.
+    /// What the model is used for, task_type: CAUSAL_LM, SEQ_CLS.
     public var taskType: String?
+    /// modules_to_save: modules, by name as targets are, whose tensors the adapter brings whole.
+    public var modulesToSave: [String]
     /// layers_to_transform; nil for all layers.
     public var layersToTransform: [Int]?
     /// layers_pattern: what precedes a layer's number in a name; empty for anything.
@@ -66,6 +68,7 @@ public struct AdapterConfiguration: Sendable, Equatable {
         rankPattern = [:]
         alphaPattern = [:]
         taskType = "CAUSAL_LM"
+        modulesToSave = []
         layersToTransform = nil
         layersPattern = []
         otherFields = [:]
@@ -73,4 +76,9 @@ public struct AdapterConfiguration: Sendable, Equatable {
 
     /// The method that the settings tell, for an adapter whose bundle does not name another.
     public var method: String { usesDoRA ? "dora" : usesRSLoRA ? "rslora" : "lora" }
+
+    /// Whether the tensor `name` belongs to one of `modulesToSave`.
+    func saves(_ name: String) -> Bool {
+        modulesToSave.contains { ".\(name)".contains(".\($0).") }
+    }
 }

@@ -57,9 +57,12 @@ struct AdapterFiles {
     /// - Throws: `.invalidArgument` when a factor is not finite in `type`.
     init(
         configuration: AdapterConfiguration, deltas: [ModulePath: LowRankDelta],
-        magnitudes: [ModulePath: Buffer<Float>], type: FactorType, source: String
+        magnitudes: [ModulePath: Buffer<Float>], saved: [String: SavedTensor] = [:],
+        type: FactorType, source: String
     ) throws {
-        var tensors: [(name: String, shape: [Int], values: Buffer<Float>)] = []
+        var tensors = saved.map {
+            (name: "base_model.model.\($0.key)", shape: $0.value.shape, values: $0.value.values)
+        }
         for (path, delta) in deltas {
             let name = "base_model.model.\(path)"
             let (rank, a, b) = (delta.rank, delta.a, delta.b)

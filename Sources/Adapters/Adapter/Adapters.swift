@@ -34,6 +34,18 @@ public enum Adapters {
         allowNoEffect: Bool = false, trustedKeys: TrustedKeys? = nil,
         maximumBytes: Int = AdapterBundle.defaultMaximumBytes
     ) throws -> Adapter {
+        try load(
+            path, norms: norms, baseDigest: baseDigest, name: name, allowOtherBase: allowOtherBase,
+            allowNoEffect: allowNoEffect, trustedKeys: trustedKeys, maximumBytes: maximumBytes
+        ) { try $0.check(against: model, source: path) }
+    }
+
+    /// The same over any base; `check` compares the adapter with it.
+    static func load(
+        _ path: String, norms: RowNorms?, baseDigest: (() throws -> String)?, name: String? = nil,
+        allowOtherBase: Bool = false, allowNoEffect: Bool = false, trustedKeys: TrustedKeys? = nil,
+        maximumBytes: Int = AdapterBundle.defaultMaximumBytes, check: (Adapter) throws -> Void
+    ) throws -> Adapter {
         let adapter: Adapter
         if try isFolder(path) {
             try trustedKeys?.require(nil, source: path)
@@ -56,7 +68,7 @@ public enum Adapters {
             }
             adapter = try archive.adapter(name: name)
         }
-        try adapter.check(against: model, source: path)
+        try check(adapter)
         guard adapter.configuration.usesDoRA else { return adapter }
         guard let norms else {
             throw LorikeetError(
@@ -107,7 +119,7 @@ public enum Adapters {
     public static func writePeftFiles(
         into folder: String, configuration: AdapterConfiguration,
         deltas: [ModulePath: LowRankDelta], magnitudes: [ModulePath: Buffer<Float>] = [:],
-        type: FactorType = .fp32
+        tensors: [String: SavedTensor] = [:], type: FactorType = .fp32
     ) throws {
         let expected = configuration.usesDoRA ? Set(deltas.keys) : []
         guard Set(magnitudes.keys) == expected else {
@@ -126,8 +138,8 @@ public enum Adapters {
             }
         }
         try AdapterFiles(
-            configuration: configuration, deltas: deltas, magnitudes: magnitudes, type: type,
-            source: folder
+            configuration: configuration, deltas: deltas, magnitudes: magnitudes, saved: tensors,
+            type: type, source: folder
         ).write(into: folder)
     }
 

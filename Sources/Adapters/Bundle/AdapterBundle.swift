@@ -82,7 +82,8 @@ public enum AdapterBundle {
         options.name = options.name ?? adapter.name
         let files = try AdapterFiles(
             configuration: adapter.configuration, deltas: adapter.deltas,
-            magnitudes: adapter.magnitudes, type: options.type ?? .fp32, source: adapter.name)
+            magnitudes: adapter.magnitudes, saved: adapter.tensors, type: options.type ?? .fp32,
+            source: adapter.name)
         options.type = nil
         return try write(files, to: path, options: options)
     }

@@ -80,7 +80,8 @@ extension Comparison {
         let identity =
             try base
             .identity(
-                over: stated, model, data: data, initialAdapter: base.initialAdapter(over: model)
+                over: stated, modules: model.model.configuration.modules, data: data,
+                initialAdapter: base.initialAdapter(over: model), compute: model.compute
             )
             .without(["--method", "--learning-rate", "--seed"])
         let place = "\(output)/comparison.json"

@@ -70,7 +70,7 @@ public final class AdamW: Optimizer, @unchecked Sendable {
     public let options: Options
     /// t: steps done.
     public private(set) var stepCount = 0
-    /// The moments, by the adapter's layers, in the order of a layer's parameters.
+    /// The moments, by the adapter's layers, in the order of a layer's parameters; its head's last.
     public let moments: [[Moments]]
     /// The parameters' names in a file and their shapes, in the same order.
     private let names: [[(name: String, shape: [Int])]]
@@ -78,10 +78,9 @@ public final class AdamW: Optimizer, @unchecked Sendable {
     /// Zero moments for `adapter`.
     public init(_ adapter: TrainableAdapter, options: Options = Options()) {
         self.options = options
-        moments = adapter.modules.map { $0.parameters.map { Moments($0.values.count) } }
-        names = adapter.modules.map { module in
-            module.parameters.map { ("\(module.path).\($0.name)", $0.shape) }
-        }
+        let parameters = adapter.namedParameters
+        moments = parameters.map { $0.map { Moments($0.parameter.values.count) } }
+        names = parameters.map { $0.map { ($0.name, $0.parameter.shape) } }
     }
 
     /// Bytes of the moments of parameters of so many elements each.
@@ -109,10 +108,14 @@ public final class AdamW: Optimizer, @unchecked Sendable {
     public func step(
         _ adapter: TrainableAdapter, learningRateA: Double, learningRateB: Double, compute: Compute
     ) {
-        precondition(adapter.modules.count == moments.count, "another adapter's moments")
+        let modules = adapter.modules
+        precondition(
+            modules.count + (adapter.head.isEmpty ? 0 : 1) == moments.count,
+            "another adapter's moments")
         stepCount += 1
-        compute.pool.run(pieces: adapter.modules.count) { _, index in
-            for (parameter, moments) in zip(adapter.modules[index].parameters, moments[index]) {
+        compute.pool.run(pieces: moments.count) { _, index in
+            let parameters = index < modules.count ? modules[index].parameters : adapter.head
+            for (parameter, moments) in zip(parameters, moments[index]) {
                 options.update(
                     parameter.values, parameter.gradient, moments, step: stepCount,
                     learningRate: parameter.learnsAsB ? learningRateB : learningRateA)

@@ -6,13 +6,14 @@ extension FineTuning {
     ///
     /// - Parameters:
     ///   - base: what a bundle states of the model.
-    ///   - model: the model.
+    ///   - modules: the layers of its blocks.
     ///   - data: the rows.
     ///   - initialAdapter: the adapter that the run starts from, if there is one.
+    ///   - compute: what it runs on.
     /// - Returns: strings by flag.
     func identity(
-        over base: AdapterBundle.Options, _ model: LanguageModel, data: TrainingData,
-        initialAdapter: Adapter?
+        over base: AdapterBundle.Options, modules: BlockModules, data: TrainingData,
+        initialAdapter: Adapter?, compute: Compute
     ) -> RunIdentity {
         let training = options.training
         let (steps, epochs) =
@@ -39,7 +40,7 @@ extension FineTuning {
             "--beta": "\(training.beta)",
             "--rank": "\(options.rank)",
             "--alpha": "\(alpha)",
-            "--target-modules": targets(in: model.model.configuration).map(\.name)
+            "--target-modules": modules.named(options.targetModules).map(\.name)
                 .joined(separator: ","),
             "--epochs": epochs,
             "--steps": steps,
@@ -80,8 +81,8 @@ extension FineTuning {
             "--no-shuffle": "\(!training.shuffles)",
             "--gradient-checkpointing": "\(options.recomputesBlocks)",
             "positions of a chunk of logits": text(options.lossChunk),
-            "--precision": model.compute.precision.rawValue,
-            "--threads": "\(model.compute.pool.count)",
+            "--precision": compute.precision.rawValue,
+            "--threads": "\(compute.pool.count)",
         ])
     }
 }

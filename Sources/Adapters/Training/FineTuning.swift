@@ -123,81 +123,29 @@ public struct FineTuning: Sendable {
         _ model: LanguageModel, _ preparation: Preparation, output: String, replace: Bool,
         note: (String) -> Void, progress: (StepMetrics) throws -> Trainer.Disposition
     ) throws -> Report {
-        let (data, trainer) = (preparation.data, preparation.trainer)
-        let (initial, adapter) = (preparation.initial, preparation.adapter)
-        var memory = MemoryWatch(preparation.plan, limit: options.maximumMemory)
-        var state = trainer.beginning(adapter)
         // Reads the whole base, so it is done once.
         var base = AdapterBundle.Options()
         try base.state(model)
-        let identity = identity(over: base, model, data: data, initialAdapter: initial)
-        let checkpoints = try options.checkpoints.map {
-            try CheckpointFolder(
-                Self.checkpointFolder(of: output), options: $0,
-                identity: identity, replace: replace)
+        let modules = model.model.configuration.modules
+        let job = Job(
+            trainer: preparation.trainer, adapter: preparation.adapter, plan: preparation.plan,
+            data: preparation.report, base: base,
+            identity: identity(
+                over: base, modules: modules, data: preparation.data,
+                initialAdapter: preparation.initial, compute: model.compute),
+            compute: model.compute
+        ) { rank in
+            configuration(
+                rank: rank, targets: .list(modules.named(options.targetModules).map(\.name)),
+                base: model.checkpoint)
         }
-        let earlierMetrics = try checkpoints?.restore(
-            &state, totalSteps: trainer.totalSteps, note: note)
-
-        let name = (output as NSString).lastPathComponent
-        var report: Report?
-        // A killed run leaves nothing outside the folder of its checkpoints.
-        let unfinished = checkpoints.map { $0.path + "/output" }
-        try AtomicOutput.folder(at: output, replace: replace, by: unfinished) { folder in
-            let metrics = try MetricsWriter(
-                path: folder + "/metrics.jsonl",
-                events: options.tensorBoard.map {
-                    try EventFile(in: $0, after: state.summary.steps)
-                })
-            if let earlierMetrics { try metrics.append(earlierMetrics) }
-            if let configuration = options.configuration {
-                try AtomicOutput.write(Array(configuration.utf8), to: folder + "/run.yaml")
-            }
-            // The pass goes with the call, for its activations would add to what packing takes.
-            let run = try trainer.run(
-                TrainingPass(
-                    model: model.model, compute: model.compute,
-                    maximumTokens: preparation.passTokens,
-                    recomputesBlocks: options.recomputesBlocks, lossChunk: options.lossChunk,
-                    regularization: options.training.passRegularization),
-                from: state, compute: model.compute, metrics: metrics, checkpoints: checkpoints
-            ) { step in
-                memory.check(note)
-                return try progress(step)
-            }
-            if let checkpoints, run.isStopped {
-                throw Interruption(
-                    steps: run.steps, totalSteps: trainer.totalSteps,
-                    checkpoint: checkpoints.place(of: run.steps))
-            }
-            var (configuration, deltas) = (
-                configuration(model, rank: adapter.modelRank), adapter.deltas
-            )
-            if options.training.method == .adalora {
-                configuration.leaveOutUnusedRanks(of: &deltas)
-            }
-            try Adapters.writePeftFiles(
-                into: folder, configuration: configuration, deltas: deltas,
-                magnitudes: adapter.magnitudes)
-            let bundle = "\(name).\(AdapterBundle.pathExtension)"
-            let manifest = try AdapterBundle.pack(
-                folder, to: "\(folder)/\(bundle)",
-                options: bundleOptions(name, base, run, curve: RunMetrics(path: folder)))
-            report = Report(
-                run: run,
-                adapter: "\(options.training.method.rawValue), rank \(options.rank), "
-                    + "\(manifest.modules) modules, \(manifest.parameters) parameters",
-                trainableParameters: adapter.parameterCount, bundle: "\(output)/\(bundle)",
-                bundleBytes: try MappedFile(path: "\(folder)/\(bundle)").bytes.count,
-                data: preparation.report, predictedPeakMemoryBytes: memory.plan.peak,
-                peakMemoryBytes: memory.check(note))
-            if options.writesReport {
-                try report?.writePage(into: folder, name: name, configuration: identity)
-            }
+        return try run(job, output: output, replace: replace, note: note, progress: progress) {
+            TrainingPass(
+                model: model.model, compute: model.compute,
+                maximumTokens: preparation.passTokens,
+                recomputesBlocks: options.recomputesBlocks, lossChunk: options.lossChunk,
+                regularization: options.training.passRegularization)
         }
-        checkpoints?.removeCheckpoints()
-        guard let report else { preconditionFailure("a folder that was written without a run") }
-        return report
     }
 
     /// Where the checkpoints of a run that writes `output` lie.
@@ -209,42 +157,17 @@ public struct FineTuning: Sendable {
     var alpha: Double { options.alpha ?? Double(2 * options.rank) }
 
     /// The saved adapter's, of which the rank may be another than that of training: its scale is the same.
-    private func configuration(_ model: LanguageModel, rank: Int) -> AdapterConfiguration {
+    func configuration(
+        rank: Int, targets: AdapterConfiguration.ModuleNames, base: any Checkpoint
+    ) -> AdapterConfiguration {
         let usesRSLoRA = options.training.method == .rslora
         let growth = Double(rank) / Double(options.rank)
         return AdapterConfiguration(
             rank: rank, alpha: alpha * (usesRSLoRA ? growth.squareRoot() : growth),
-            targetModules: .list(targets(in: model.model.configuration).map(\.name)),
-            usesRSLoRA: usesRSLoRA,
+            targetModules: targets, usesRSLoRA: usesRSLoRA,
             usesDoRA: options.training.method.trainsMagnitudes,
             dropout: options.training.regularization.dropout,
-            baseModel: (model.checkpoint.path as NSString).lastPathComponent)
-    }
-
-    // Points of the loss that a bundle carries: what a small chart shows.
-    private static let curvePoints = 100
-
-    private func bundleOptions(
-        _ name: String, _ base: AdapterBundle.Options, _ run: Trainer.Summary, curve: RunMetrics
-    ) -> AdapterBundle.Options {
-        var options = base
-        options.name = name
-        options.method = self.options.training.method.rawValue
-        var training: JSON = [
-            "steps": .int(run.steps), "tokens": .int(run.tokens),
-            "first_loss": .double(run.firstLoss), "last_loss": .double(run.lastLoss),
-            "adapter_step": .int(run.adapterStep),
-            "seed": .int(Int(truncatingIfNeeded: self.options.training.seed)),
-        ]
-        if let validation = run.validation {
-            training["best_validation_loss"] = .double(validation.bestLoss)
-            training["last_validation_loss"] = .double(validation.lastLoss)
-        }
-        let losses = Smoothing(ofRun: run.steps)(curve.points("loss"))
-        training["loss"] = .array(
-            losses.sampled(to: Self.curvePoints).map { [.int(Int($0.x)), .double($0.y)] })
-        options.training = training
-        return options
+            baseModel: (base.path as NSString).lastPathComponent)
     }
 }
 

@@ -52,6 +52,22 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
         public let gradient: Buffer<Float>
         /// Whether it learns at B's rate, where a method has two.
         public let learnsAsB: Bool
+
+        /// Describes a tensor that is trained whole, with its first values.
+        public init(name: String, shape: [Int], values: Buffer<Float>) {
+            self.init(
+                name: name, shape: shape, values: values, gradient: Buffer(values.count),
+                learnsAsB: false)
+        }
+
+        init(
+            name: String, shape: [Int], values: Buffer<Float>, gradient: Buffer<Float>,
+            learnsAsB: Bool
+        ) {
+            precondition(values.count == shape.reduce(1, *), "\(values.count) values of \(shape)")
+            (self.name, self.shape, self.learnsAsB) = (name, shape, learnsAsB)
+            (self.values, self.gradient) = (values, gradient)
+        }
     }
 
     /// The width of a layer that is to be trained.
@@ -73,11 +89,15 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
 
     /// The layers in their order: by block, within one by module.
     public let modules: [Module]
+    /// Tensors of the model that are trained whole, under its names for them (PEFT's `modules_to_save`): a
+    /// classifier's head.
+    public let head: [Parameter]
     /// The rank r.
     public let rank: Int
     /// What multiplies B A.
     public let scale: Float
     private let indices: [ModulePath: Int]
+    private let headIndices: [String: Int]
     private let norms: RowNorms?
     /// What the model sees where that is more than the factors: the start is taken off.
     private var differences: [StartDifference]?
@@ -90,8 +110,10 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
     ///   - scale: what multiplies B A.
     ///   - norms: the base's, where there are magnitudes.
     ///   - learnsA: whether A is trained.
+    ///   - head: tensors that are trained whole, with their first values.
     public init(
-        shapes: [Shape], rank: Int, scale: Float, norms: RowNorms? = nil, learnsA: Bool = true
+        shapes: [Shape], rank: Int, scale: Float, norms: RowNorms? = nil, learnsA: Bool = true,
+        head: [Parameter] = []
     ) {
         precondition(rank > 0 && !shapes.isEmpty, "rank \(rank), \(shapes.count) layers")
         let sorted = shapes.sorted { $0.path < $1.path }
@@ -110,6 +132,9 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
                 magnitude: magnitude)
         }
         indices = Dictionary(uniqueKeysWithValues: modules.map { ($0.path, $0.index) })
+        self.head = head
+        headIndices = Dictionary(
+            uniqueKeysWithValues: head.enumerated().map { ($1.name, $0) })
         self.rank = rank
         self.scale = scale
         self.norms = norms
@@ -208,6 +233,16 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
         indices[path].map { differences?[$0].gradient ?? modules[$0].gradient }
     }
 
+    /// The model's tensor `name`, where it is trained whole.
+    public func tensor(_ name: String) -> Buffer<Float>? {
+        headIndices[name].map { head[$0].values }
+    }
+
+    /// Where a model adds its gradient.
+    public func gradient(ofTensor name: String) -> Buffer<Float>? {
+        headIndices[name].map { head[$0].gradient }
+    }
+
     /// The term of every layer.
     public var deltas: [ModulePath: LowRankDelta] {
         modules.reduce(into: [:]) { $0[$1.path] = delta(at: $1.path) }
@@ -245,8 +280,8 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
         parameters.reduce(0) { $0 + $1.values.count }
     }
 
-    /// All that is trained, by layer.
-    private var parameters: [Parameter] { modules.flatMap(\.parameters) }
+    /// All that is trained: by layer, then the head.
+    private var parameters: [Parameter] { modules.flatMap(\.parameters) + head }
 
     /// Whether every factor is a finite number.
     var isFinite: Bool {
@@ -303,6 +338,30 @@ extension TrainableAdapter.Shape {
                 return TrainableAdapter.Shape(
                     path: ModulePath(layer: layer, module: module), inputSize: inputs,
                     outputSize: outputs)
+            }
+        }
+    }
+}
+
+extension TrainableAdapter {
+    /// Every trained tensor under the name that files of a run have for it, by layer, the head's last.
+    var namedParameters: [[(name: String, parameter: Parameter)]] {
+        modules.map { module in
+            module.parameters.map { ("\(module.path).\($0.name)", $0) }
+        } + (head.isEmpty ? [] : [head.map { ($0.name, $0) }])
+    }
+}
+
+extension TrainableAdapter.Shape {
+    /// The widths of `targets` in every block of `modules`.
+    public static func shapes(
+        of targets: [LinearModule], in modules: BlockModules
+    ) -> [TrainableAdapter.Shape] {
+        (0..<modules.layerCount).flatMap { layer in
+            modules.entries.filter { targets.contains($0.module) }.map {
+                TrainableAdapter.Shape(
+                    path: ModulePath(layer: layer, module: $0.module), inputSize: $0.inputs,
+                    outputSize: $0.outputs)
             }
         }
     }

@@ -16,6 +16,9 @@ struct QuantizationPlan {
     /// The type of what is not quantized.
     let dtype: TensorType
     private let source: JSON
+    /// What a classifier is trained with in full precision, an encoder's pooler and classifier: in floats, though
+    /// transformers would quantize them.
+    private let head: [String]
 
     var parameters: Int { items.reduce(0) { $0 + $1.count } }
     var quantizedParameters: Int { items.reduce(0) { $1.isQuantized ? $0 + $1.count : $0 } }
@@ -29,9 +32,17 @@ struct QuantizationPlan {
         }
         self.options = options
         self.source = source.configuration
-        items = try source.tensorNames.map { name in
+        let head =
+            EncoderConfiguration.describes(source.configuration)
+            ? try EncoderConfiguration(source).headLayers : []
+        self.head = head
+        // Whole numbers that transformers up to 4.30 saved with BERT, and makes itself.
+        let names = source.tensorNames.filter { head.isEmpty || !$0.hasSuffix(".position_ids") }
+        items = try names.map { name in
             let shape = try source.shape(of: name)
-            let isSkipped = options.skip.contains { name.contains($0) }
+            let isSkipped =
+                options.skip.contains { name.contains($0) }
+                || head.contains { name == "\($0).weight" }
             return Item(
                 name: name, shape: shape,
                 isQuantized: shape.count == 2 && !shape.contains(0) && Self.isLinear(name)
@@ -77,7 +88,8 @@ struct QuantizationPlan {
         members[members["torch_dtype"] == nil ? "dtype" : "torch_dtype"] = .string(dtypeName)
         let skipped = items.filter { item in
             !item.isQuantized && item.shape.count == 2 && Self.isLinear(item.name)
-        }.map { JSON.string(String($0.name.dropLast(".weight".count))) }
+        }.map { String($0.name.dropLast(".weight".count)) }
+        let kept = skipped + head.filter { !skipped.contains($0) }
         members["quantization_config"] = [
             "_load_in_4bit": true,
             "_load_in_8bit": false,
@@ -88,7 +100,8 @@ struct QuantizationPlan {
             "llm_int8_enable_fp32_cpu_offload": false,
             "llm_int8_has_fp16_weight": false,
             // A list replaces transformers' own, which is the output projection.
-            "llm_int8_skip_modules": skipped.isEmpty ? nil : .array(skipped + ["lm_head"]),
+            "llm_int8_skip_modules": kept.isEmpty
+                ? nil : .array((kept + ["lm_head"]).map { .string($0) }),
             "llm_int8_threshold": 6.0,
             "load_in_4bit": true,
             "load_in_8bit": false,

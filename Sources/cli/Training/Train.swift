@@ -11,7 +11,7 @@ struct Train: ParsableCommand {
         discussion: """
             A line of the data is one of {"messages":[…]} (loss on the assistant's turns), {"prompt","completion"}, \
             {"instruction","input","output"}, {"text"}, {"input_ids":[…]}; with --objective dpo \
-            {"prompt","chosen","rejected"}.
+            {"prompt","chosen","rejected"}. With --task the model is an encoder, and the data a table of texts.
             The output folder holds a PEFT adapter, a bundle of it, metrics.jsonl with a row a step, report.html, and \
             run.yaml with all flags, which --config takes.
             Ctrl-C ends the run after the current step and keeps what it learned: as the output or, with \
@@ -26,6 +26,7 @@ struct Train: ParsableCommand {
     var output: String
 
     @OptionGroup(title: "Data") var dataOptions: DataOptions
+    @OptionGroup(title: "Task of an encoder") var taskOptions: TaskOptions
     @OptionGroup(title: "Method") var methodOptions: MethodOptions
     @OptionGroup(title: "Objective") var objectiveOptions: ObjectiveOptions
     @OptionGroup(title: "Steps") var stepOptions: StepOptions
@@ -46,16 +47,41 @@ struct Train: ParsableCommand {
 
     func validate() throws {
         guard dataOptions.data != nil else { throw ValidationError("Missing --data FILE.jsonl.") }
+        guard taskOptions.task == nil || !dryRun else {
+            throw ValidationError("--dry-run: is not there with --task.")
+        }
         try precision.requireGradients()
     }
 
     func run() throws {
         var options = try options()
-        try requireRoom(for: options)
         let data = dataOptions.data ?? ""
-        let model = try LanguageModel(path: model, compute: common.compute(precision))
-        options.configuration = try effectiveConfiguration(threads: model.compute.pool.count)
+        let compute = common.compute(precision)
+        options.configuration = try effectiveConfiguration(threads: compute.pool.count)
+        if let kind = taskOptions.task, let columns = taskOptions.columns.columns {
+            var tuning = SequenceTuning(columns: columns)
+            (tuning.tuning, tuning.kind, tuning.metric) = (options, kind, taskOptions.metric)
+            let encoder = try TextEncoder(path: model, compute: compute)
+            return try train {
+                try tuning.run(
+                    encoder, data: data, output: output, replace: outputOptions.force,
+                    note: Terminal.note, progress: $0)
+            }
+        }
+        try requireRoom(for: options)
+        let model = try LanguageModel(path: model, compute: compute)
         guard !dryRun else { return try preview(model, options) }
+        try train {
+            try FineTuning(options: options).run(
+                model, data: data, output: output, replace: outputOptions.force,
+                note: Terminal.note, progress: $0)
+        }
+    }
+
+    /// Shows how far `run` has come, stops it when that is asked for, and prints what it made.
+    private func train(
+        _ run: ((StepMetrics) throws -> Trainer.Disposition) throws -> FineTuning.Report
+    ) throws {
         if checkpointOptions.saveEvery == nil {
             Interrupt.listen()
         } else {
@@ -65,10 +91,7 @@ struct Train: ParsableCommand {
         var measured: ValidationMetrics?
         let report: FineTuning.Report
         do {
-            report = try FineTuning(options: options).run(
-                model, data: data, output: output, replace: outputOptions.force,
-                note: Terminal.note
-            ) { step in
+            report = try run { step in
                 if bar == nil {
                     bar = ProgressBar("train", total: step.totalSteps, after: step.step - 1)
                 }
@@ -149,7 +172,9 @@ extension StepMetrics {
 extension ValidationMetrics {
     /// What a progress line says of an evaluation.
     fileprivate var line: String {
-        String(format: "validation loss %.4f", loss) + (isBest ? " (best)" : "")
+        String(format: "validation loss %.4f", loss)
+            + scores.map { String(format: "  %@ %.4f", $0.metric.rawValue, $0.value) }.joined()
+            + (isBest ? " (best)" : "")
     }
 }
 
@@ -157,8 +182,10 @@ extension Trainer.Summary {
     /// What the last line says of the evaluations, if there were any.
     fileprivate var validationLine: String {
         guard let validation else { return "" }
-        return String(format: ", validation loss %.4f (lowest) ", validation.bestLoss)
-            + "after step \(validation.bestStep), adapter of step \(adapterStep)"
+        let best =
+            validation.bestScore.map { String(format: ", metric %.4f (highest)", $0) }
+            ?? String(format: ", validation loss %.4f (lowest)", validation.bestLoss)
+        return best + " after step \(validation.bestStep), adapter of step \(adapterStep)"
             + (isStoppedEarly ? ", stopped early" : "")
     }
 }
@@ -178,6 +205,7 @@ extension FineTuning.Report {
         ]
         if let validation = run.validation {
             json["best_validation_loss"] = .double(validation.bestLoss)
+            if let score = validation.bestScore { json["best_score"] = .double(score) }
             json["best_step"] = .int(validation.bestStep)
             json["last_validation_loss"] = .double(validation.lastLoss)
             json["stopped_early"] = .bool(run.isStoppedEarly)

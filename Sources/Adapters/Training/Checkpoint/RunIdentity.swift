@@ -28,6 +28,13 @@ public struct RunIdentity: Sendable {
         return .object(object)
     }
 
+    /// The identity with further values.
+    func adding(_ more: KeyValuePairs<String, String>) -> RunIdentity {
+        var identity = self
+        identity.values += more.map { ($0.key, $0.value) }
+        return identity
+    }
+
     /// The identity but for `flags`.
     func without(_ flags: Set<String>) -> RunIdentity {
         var identity = self

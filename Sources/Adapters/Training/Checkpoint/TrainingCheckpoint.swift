@@ -34,12 +34,15 @@ struct TrainingCheckpoint {
             "seconds": .double(summary.seconds), "run": identity.json,
         ]
         manifest["validation"] = summary.validation.map { validation in
-            [
+            var json: JSON = [
                 "last_loss": .double(validation.lastLoss),
                 "best_loss": .double(validation.bestLoss),
                 "best_step": .int(validation.bestStep),
                 "evaluations_since_improvement": .int(validation.evaluationsSinceImprovement),
             ]
+            json["last_score"] = validation.lastScore.map(JSON.double)
+            json["best_score"] = validation.bestScore.map(JSON.double)
+            return json
         }
         try AtomicOutput.write(manifest.data(pretty: true), to: "\(folder)/\(manifestName)")
         try state.writeTensors(to: "\(folder)/\(stateName)")
@@ -132,7 +135,8 @@ extension ValidationRecord {
             let bestStep = json["best_step"]?.int, 1...step ~= bestStep,
             let count = json["evaluations_since_improvement"]?.int, 0...step ~= count
         else { return nil }
-        self.init(loss: best, step: bestStep)
+        self.init(loss: best, score: json["best_score"]?.double, step: bestStep)
         (lastLoss, evaluationsSinceImprovement) = (last, count)
+        lastScore = json["last_score"]?.double
     }
 }

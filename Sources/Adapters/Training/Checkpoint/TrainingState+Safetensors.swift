@@ -4,10 +4,11 @@ import LorikeetRuntime
 extension TrainingState {
     /// The factors under PEFT's names, then what the optimizer remembers, then the best factors.
     private var tensors: [StateTensor] {
-        adapter.modules.flatMap { module in
-            module.parameters.map {
+        adapter.namedParameters.flatMap { layer in
+            layer.map {
                 StateTensor(
-                    "\(module.path).\($0.name).weight", shape: $0.shape, .floats($0.values))
+                    "\($0.name).weight", shape: $0.parameter.shape,
+                    .floats($0.parameter.values))
             }
         } + optimizer.state + (best?.state ?? [])
     }

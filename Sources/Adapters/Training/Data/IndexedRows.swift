@@ -155,7 +155,7 @@ extension DataReport.File {
 
 extension ThreadPool {
     /// `body` of each element, in their order.
-    fileprivate func map<Element, Result>(
+    func map<Element, Result>(
         _ elements: [Element], _ body: (Element) -> Result
     ) -> [Result] {
         [Result](unsafeUninitializedCapacity: elements.count) { results, count in

@@ -9,9 +9,7 @@ struct BestFactors {
 
     /// Room for the factors of `adapter`.
     init(of adapter: TrainableAdapter) {
-        let named = adapter.modules.flatMap { module in
-            module.parameters.map { (name: "\(module.path).\($0.name)", parameter: $0) }
-        }
+        let named = adapter.namedParameters.flatMap(\.self)
         let copies = named.map {
             (parameter: $0.parameter, copy: Buffer<Float>($0.parameter.values.count))
         }

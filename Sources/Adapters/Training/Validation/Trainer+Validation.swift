@@ -11,10 +11,11 @@ extension Trainer {
         let start = clock.now
         let step = state.summary.steps
         var (sum, targets) = (0.0, 0)
+        var outputs = TaskOutputs()
         for begin in stride(from: 0, to: rows.count, by: options.batchSize) {
             let batch = begin..<min(begin + options.batchSize, rows.count)
-            let part = try model.evaluate(
-                batch.map { try rows.row(at: $0) }, adapter: state.adapter)
+            let part = try evaluate(
+                batch.map { try rows.row(at: $0) }, on: model, state.adapter, &outputs)
             guard part.loss.isFinite else {
                 throw LorikeetError(
                     .invalidArgument, "validation",
@@ -26,18 +27,37 @@ extension Trainer {
             targets += part.targets
         }
         let loss = sum / Double(targets)
-        var record = state.summary.validation ?? ValidationRecord(loss: loss, step: step)
+        let scores = options.validation.measure.map(outputs.scores) ?? []
+        // A metric that has no value, for all outputs are equal, is worse than any.
+        let score = scores.first { $0.metric == options.validation.measure?.metric }.map {
+            $0.value.isNaN ? -1 : $0.value
+        }
+        var record =
+            state.summary.validation ?? ValidationRecord(loss: loss, score: score, step: step)
         if state.summary.validation != nil {
             record.add(
-                loss: loss, step: step,
+                loss: loss, score: score, step: step,
                 minimumImprovement: options.validation.minimumImprovement)
         }
         state.summary.validation = record
         let isBest = record.bestStep == step
         if isBest { state.best?.remember() }
         return ValidationMetrics(
-            step: step, loss: loss, targets: targets, isBest: isBest,
+            step: step, loss: loss, targets: targets, scores: scores, isBest: isBest,
             seconds: (clock.now - start) / .seconds(1))
+    }
+
+    /// The loss of some rows; a head's outputs are kept for its metrics.
+    private func evaluate(
+        _ rows: [TrainingRow], on model: some LossAndGradients, _ adapter: TrainableAdapter,
+        _ outputs: inout TaskOutputs
+    ) throws -> (loss: Double, targets: Int) {
+        guard options.validation.measure != nil, let model = model as? EncoderPass else {
+            return try model.evaluate(rows, adapter: adapter)
+        }
+        let (loss, values) = try model.evaluateOutputs(rows, adapter: adapter)
+        outputs.append(values, of: rows)
+        return (loss, values.count)
     }
 
     /// Whether as many evaluations as the run has patience for have brought no improvement.
@@ -62,4 +82,19 @@ extension Trainer {
         }
         return state.summary
     }
+}
+
+/// What a head said of rows, and what was expected of it.
+private struct TaskOutputs {
+    private var outputs: [[Float]] = []
+    private var targets: [TrainingRow.Target] = []
+
+    mutating func append(_ values: [[Float]], of rows: [TrainingRow]) {
+        outputs += values
+        targets += rows.compactMap(\.target)
+    }
+
+    func scores(
+        _ measure: ValidationOptions.Measure
+    ) -> [MetricValue] { measure.task.scores(outputs: outputs, targets: targets) }
 }

@@ -14,18 +14,25 @@ public struct ValidationMetrics: Sendable, Equatable {
     public var loss: Double
     /// How many targets these are.
     public var targets: Int
-    /// Whether no evaluation before had a lower loss.
+    /// Values of the task's metrics, where there is a task.
+    public var scores: [MetricValue] = []
+    /// Whether no evaluation before was as good: by the metric that decides, or by the loss.
     public var isBest: Bool
     /// How long it took.
     public var seconds: Double
 
-    /// The row: step, validation_loss, validation_perplexity, validation_targets, best and
-    /// validation_seconds.
+    /// The row: step, validation_loss, validation_targets, best and validation_seconds; for tokens
+    /// validation_perplexity, for a task validation_accuracy and the like.
     public var json: JSON {
-        [
+        var row: JSON = [
             "step": .int(step), "validation_loss": .double(loss),
-            "validation_perplexity": .double(exp(loss)), "validation_targets": .int(targets),
-            "best": .bool(isBest), "validation_seconds": .double(seconds),
+            "validation_targets": .int(targets), "best": .bool(isBest),
+            "validation_seconds": .double(seconds),
         ]
+        if scores.isEmpty { row["validation_perplexity"] = .double(exp(loss)) }
+        for score in scores where score.value.isFinite {
+            row["validation_\(score.metric.rawValue)"] = .double(score.value)
+        }
+        return row
     }
 }

@@ -9,6 +9,17 @@ public struct ValidationOptions: Sendable, Equatable {
     /// Whether the adapter is that of the lowest validation loss, not of the last step.
     public var keepsBest = true
 
+    /// What a head's outputs are measured by beside the loss; nil where tokens are predicted.
+    public var measure: Measure?
+
+    /// Measures of a head's outputs.
+    public struct Measure: Sendable, Equatable {
+        /// What is judged.
+        public var task: SequenceTask
+        /// The one that decides which adapter is the best; nil for the loss.
+        public var metric: TaskMetric?
+    }
+
     /// An evaluation at the end.
     public init() {}
 
