@@ -1,0 +1,46 @@
+import Foundation
+import LorikeetQuant
+import LorikeetRuntime
+import TestSupport
+import Testing
+
+private let miniLM = Fixtures.existing("models/cache/all-MiniLM-L6-v2")
+
+@Suite struct `Embeddings of an encoder` {
+    @Test(
+        .enabled(if: miniLM != nil, "all-MiniLM-L6-v2 is not there: models/fetch minilm"))
+    func `are sentence-transformers'`() throws {
+        let file = modelResource("minilm_embeddings.safetensors")
+        let golden = try GoldenFile(file)
+        let texts = try #require(
+            try SafetensorsFile(path: file.path).metadata["texts"].map { text in
+                try Array(text.utf8).withUnsafeBytes { try JSON(parsing: $0, source: "texts") }
+            }?.array?.compactMap(\.string))
+        let encoder = try TextEncoder(
+            path: #require(miniLM), compute: Compute(threads: 2, precision: .fp32))
+        #expect(encoder.pooling == .mean && encoder.maximumLength == 256)
+        let vectors = try encoder.embeddings(of: texts)
+        #expect(vectors.count == texts.count && vectors.allSatisfy { $0.count == 384 })
+        let worst = zip(vectors.joined(), golden.floats("embeddings")).map { abs($0 - $1) }.max()
+        // fp32 on both sides, six blocks deep, elements near 0.05.
+        #expect(try #require(worst) <= 1e-5)
+    }
+
+    @Test func `have length 1, and are the same alone and among others`() throws {
+        try Fixtures.withTemporaryFolder { folder in
+            try TinyTextEncoder.write("deberta_v3_cls", to: folder + "/model")
+            let encoder = try TextEncoder(
+                path: folder + "/model", compute: Compute(threads: 2, precision: .fp32))
+            // More than one part of a pass, and a text that is cut at the model's 64 positions.
+            let texts = (0..<60).map { String(repeating: "ab c", count: 1 + $0 % 20) }
+            let vectors = try encoder.embeddings(of: texts)
+            for index in [0, 19, 59] {
+                let alone = try encoder.embeddings(of: [texts[index]])[0]
+                // The same sums in fp32, in products of other shapes.
+                #expect(zip(alone, vectors[index]).allSatisfy { abs($0 - $1) <= 1e-5 })
+                #expect(abs(alone.reduce(0) { $0 + $1 * $1 } - 1) <= 1e-5)
+            }
+            #expect(vectors[0] != vectors[1])
+        }
+    }
+}
