@@ -6,7 +6,7 @@ SHELL := /bin/bash
 packages := libopenblas-dev liblapacke-dev libzstd-dev pkg-config python3-pip
 lint_packages := clang-format
 client_packages := python3-venv curl openssl
-interop_packages := python3-venv chromium chromium-driver fonts-noto-core fonts-noto-mono
+interop_packages := g++ python3-venv chromium chromium-driver fonts-noto-core fonts-noto-mono
 compare_packages := g++ python3-venv
 swift_sources := Sources Tests Package.swift Benchmarks/Sources Benchmarks/Package.swift
 lorikeet := .build/release/lorikeet
@@ -61,7 +61,7 @@ survive: models build ## kill a training run at 20 random moments, resume it, an
 	Tests/survive/run
 
 .PHONY: interop
-interop: models ## check against transformers, bitsandbytes, PEFT and openai, installed into .venv from PyPI, and the page in Chromium
+interop: models ## check against transformers, bitsandbytes, PEFT, llama.cpp and openai, installed into .venv from PyPI, and the page in Chromium
 	@$(call install,$(interop_packages))
 	Tests/interop/run
 

@@ -16,9 +16,8 @@ struct Lorikeet: ParsableCommand {
         version: "0.1.0",
         subcommands: [
             Quantize.self, DataCommands.self, Plan.self, Train.self, Compare.self, Evaluate.self,
-            Classify.self, Generate.self, Chat.self, Serve.self, Bundle.self, Inspect.self,
-            Perplexity.self,
-            Plot.self,
+            Classify.self, Generate.self, Chat.self, Serve.self, Bundle.self, Export.self,
+            Merge.self, Inspect.self, Perplexity.self, Plot.self,
             Bench.self, Logits.self, Tokenize.self, Quickstart.self,
         ])
 

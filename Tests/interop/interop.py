@@ -1,6 +1,7 @@
 """What the checks share: the command line, running lorikeet, comparing logits."""
 
 import argparse
+import json
 import pathlib
 import subprocess
 
@@ -20,6 +21,12 @@ def arguments():
 
 def lorikeet(options, *words):
     subprocess.run([options.lorikeet, *map(str, words)], check=True)
+
+
+def lorikeet_json(options, *words):
+    """What the command prints with --json."""
+    output = subprocess.run([options.lorikeet, *map(str, words), "--json"], check=True, stdout=subprocess.PIPE).stdout
+    return json.loads(output)
 
 
 def logits(options, ids, *words):

@@ -46,6 +46,38 @@ public enum Adapters {
         allowOtherBase: Bool = false, allowNoEffect: Bool = false, trustedKeys: TrustedKeys? = nil,
         maximumBytes: Int = AdapterBundle.defaultMaximumBytes, check: (Adapter) throws -> Void
     ) throws -> Adapter {
+        let adapter = try read(
+            path, baseDigest: baseDigest, name: name, allowOtherBase: allowOtherBase,
+            allowNoEffect: allowNoEffect, trustedKeys: trustedKeys, maximumBytes: maximumBytes,
+            check: check)
+        guard adapter.configuration.usesDoRA else { return adapter }
+        guard let norms else {
+            throw LorikeetError(
+                .invalidArgument, path, "a DoRA adapter needs the weights of its base",
+                expected: "their norms", got: "a configuration alone")
+        }
+        return adapter.prepared(with: norms)
+    }
+
+    /// The same for a caller that needs no `delta(at:)`: a DoRA adapter comes without its output scales.
+    ///
+    /// - Throws: as `load`.
+    public static func read(
+        _ path: String, for model: ModelConfiguration, baseDigest: (() throws -> String)? = nil,
+        name: String? = nil, allowOtherBase: Bool = false, allowNoEffect: Bool = false,
+        trustedKeys: TrustedKeys? = nil, maximumBytes: Int = AdapterBundle.defaultMaximumBytes
+    ) throws -> Adapter {
+        try read(
+            path, baseDigest: baseDigest, name: name, allowOtherBase: allowOtherBase,
+            allowNoEffect: allowNoEffect, trustedKeys: trustedKeys, maximumBytes: maximumBytes
+        ) { try $0.check(against: model, source: path) }
+    }
+
+    private static func read(
+        _ path: String, baseDigest: (() throws -> String)?, name: String?, allowOtherBase: Bool,
+        allowNoEffect: Bool, trustedKeys: TrustedKeys?, maximumBytes: Int,
+        check: (Adapter) throws -> Void
+    ) throws -> Adapter {
         let adapter: Adapter
         if try isFolder(path) {
             try trustedKeys?.require(nil, source: path)
@@ -69,13 +101,7 @@ public enum Adapters {
             adapter = try archive.adapter(name: name)
         }
         try check(adapter)
-        guard adapter.configuration.usesDoRA else { return adapter }
-        guard let norms else {
-            throw LorikeetError(
-                .invalidArgument, path, "a DoRA adapter needs the weights of its base",
-                expected: "their norms", got: "a configuration alone")
-        }
-        return adapter.prepared(with: norms)
+        return adapter
     }
 
     /// Reads the adapter at `path` without a base: all checks but those of its shapes.

@@ -34,6 +34,12 @@ enum GGUFArchitecture: String, CaseIterable {
     /// The path below a block of the part that llama.cpp calls so: `attn_q` is `self_attn.q_proj`.
     func path(_ part: Substring) -> String? { parts[String(part)] ?? Self.common[String(part)] }
 
+    /// The part at this path below a block, the other way round.
+    func part(at path: String) -> String? {
+        let found = parts.first { $0.value == path } ?? Self.common.first { $0.value == path }
+        return found.flatMap { self.path(Substring($0.key)) == path ? $0.key : nil }
+    }
+
     /// Whether the part has a bias, too.
     func hasBias(_ part: Substring) -> Bool {
         self == .qwen2 && ["attn_q", "attn_k", "attn_v"].contains(part)

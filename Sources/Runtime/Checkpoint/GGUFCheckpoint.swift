@@ -96,8 +96,7 @@ public struct GGUFCheckpoint: Checkpoint {
         let headSize = tensor.shape[0] / headCount
         let columns = tensor.shape[1]
         for row in 0..<tensor.shape[0] {
-            let (i, j) = (row % headSize / 2, row % 2)
-            let target = row / headSize * headSize + j * headSize / 2 + i
+            let target = GGUFTensorName.RowOrder.checkpointRow(at: row, headSize: headSize)
             try tensor.row(row).floats(into: output + target * columns, path: path)
         }
     }

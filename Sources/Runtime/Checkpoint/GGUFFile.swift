@@ -20,6 +20,7 @@ public struct GGUFFile: Sendable {
     let metadataByteCount: Int
     /// The tensors in the file's order; their shapes outermost dimension first.
     public let tensors: [Tensor]
+    private let file: MappedFile
 
     /// Maps the file at `path` and checks its header.
     ///
@@ -28,6 +29,7 @@ public struct GGUFFile: Sendable {
     public init(path: String) throws {
         let file = try MappedFile(path: path)
         var cursor = GGUFCursor(file.bytes, path: path)
+        self.file = file
         self.path = path
         version = try Self.version(&cursor, path)
         // The least a table's row or a pair takes: an empty name and what follows it.
@@ -74,6 +76,24 @@ public struct GGUFFile: Sendable {
                 name: row.name, type: row.type, shape: row.shape,
                 bytes: UnsafeRawBufferPointer(rebasing: data[row.begin..<row.end]), owner: file)
         }
+    }
+
+    /// The metadata once more, each value as the file stores it: for writing it into another file.
+    ///
+    /// - Throws: nothing that opening the file did not.
+    func storedMetadata() throws -> OrderedDictionary<String, GGUFValue> {
+        var cursor = GGUFCursor(file.bytes, path: path)
+        _ = try Self.version(&cursor, path)
+        _ = try cursor.count(of: 1, "tensors")
+        let pairCount = try cursor.count(of: 13, "metadata pairs")
+        var values: OrderedDictionary<String, GGUFValue> = [:]
+        for _ in 0..<pairCount {
+            let key = try cursor.name("a metadata key")
+            let begin = cursor.position
+            _ = try cursor.value()
+            values[key] = GGUFValue(stored: Array(file.bytes[begin..<cursor.position]))
+        }
+        return values
     }
 
     private static func version(_ cursor: inout GGUFCursor, _ path: String) throws -> Int {
@@ -187,14 +207,20 @@ private struct GGUFTensorRow {
 }
 
 extension TensorType {
+    private static let ggmlNumbers: [TensorType: UInt32] = [
+        .f32: 0, .f16: 1, .q4_0: 2, .q4_1: 3, .q5_0: 6, .q5_1: 7, .q8_0: 8, .q2_K: 10, .q3_K: 11,
+        .q4_K: 12, .q5_K: 13, .q6_K: 14, .iq4_nl: 20, .i8: 24, .i16: 25, .i32: 26, .i64: 27,
+        .f64: 28, .bf16: 30,
+    ]
+    private static let ggmlTypes = Dictionary(
+        uniqueKeysWithValues: ggmlNumbers.map { ($1, $0) })
+
     /// The type of a number in ggml's enumeration.
     init?(ggml number: UInt32) {
-        let types: [UInt32: TensorType] = [
-            0: .f32, 1: .f16, 2: .q4_0, 3: .q4_1, 6: .q5_0, 7: .q5_1, 8: .q8_0, 10: .q2_K,
-            11: .q3_K, 12: .q4_K, 13: .q5_K, 14: .q6_K, 20: .iq4_nl, 24: .i8, 25: .i16, 26: .i32,
-            27: .i64, 28: .f64, 30: .bf16,
-        ]
-        guard let type = types[number] else { return nil }
+        guard let type = Self.ggmlTypes[number] else { return nil }
         self = type
     }
+
+    /// The type's number in ggml's enumeration; nil for one that ggml has not.
+    var ggml: UInt32? { Self.ggmlNumbers[self] }
 }

@@ -8,15 +8,34 @@ struct GGUFTensorName {
         case queryHeads
         /// Rotary pairs side by side, in each key head.
         case keyValueHeads
+
+        /// The heads of a matrix in this order, whose elements lie otherwise than in the checkpoint; nil where
+        /// none do.
+        func headCount(in model: ModelConfiguration) -> Int? {
+            switch self {
+            case .asStored: nil
+            case .queryHeads: model.headCount
+            case .keyValueHeads: model.keyValueHeadCount
+            }
+        }
+
+        /// The checkpoint's row that lies at `row` of the file, in heads of `headSize` rows.
+        static func checkpointRow(at row: Int, headSize: Int) -> Int {
+            let (i, j) = (row % headSize / 2, row % 2)
+            return row / headSize * headSize + j * headSize / 2 + i
+        }
     }
 
     /// The checkpoint's name: `model.layers.3.self_attn.q_proj.weight`.
     let huggingFace: String
+    /// The file's name: `blk.3.attn_q.weight`.
+    let gguf: String
     /// How the rows are ordered.
     let rowOrder: RowOrder
 
     /// The name's meaning, if it is `blk.3.attn_q.weight` or another of the architecture's.
     init?(_ name: String, in architecture: GGUFArchitecture) {
+        gguf = name
         if let outer = Self.outer[name] {
             huggingFace = outer
             rowOrder = .asStored
@@ -42,6 +61,20 @@ struct GGUFTensorName {
             GGUFConfiguration.ropeFactors, GGUFConfiguration.shortFactors,
             GGUFConfiguration.longFactors,
         ].contains(name)
+    }
+
+    /// The same of a checkpoint's name.
+    init?(huggingFace name: String, in architecture: GGUFArchitecture) {
+        if let outer = Self.outer.first(where: { $0.value == name }) {
+            self.init(outer.key, in: architecture)
+            return
+        }
+        let parts = name.split(separator: ".", maxSplits: 3, omittingEmptySubsequences: false)
+        guard parts.count == 4, parts[0] == "model", parts[1] == "layers",
+            let end = parts[3].lastIndex(of: "."),
+            let part = architecture.part(at: String(parts[3][..<end]))
+        else { return nil }
+        self.init("blk.\(parts[2]).\(part)\(parts[3][end...])", in: architecture)
     }
 
     private static let outer = [

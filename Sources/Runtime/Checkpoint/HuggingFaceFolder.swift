@@ -104,6 +104,20 @@ public struct HuggingFaceFolder: Checkpoint {
     /// Whether any weight is stored in 4 bits.
     public var isQuantized: Bool { !quantized.isEmpty }
 
+    /// How the weight `name` is quantized; nil for one that is not.
+    ///
+    /// - Throws: `.malformed` for a weight whose parts are missing or contradict each other.
+    public func quantization(of name: String) throws -> QuantizationConfiguration? {
+        try fourBit(name)?.state.configuration
+    }
+
+    /// The parts that a 4-bit weight is stored in, the codes first; none for another.
+    func parts(of name: String) throws -> [Tensor] {
+        guard let format = quantized[name] else { return [] }
+        let companions = FourBitTensor.partSuffixes + [QuantState.suffix(format)]
+        return try [tensor(name)] + companions.compactMap { tensors[name + $0] }
+    }
+
     private func fourBit(_ name: String) throws -> FourBitTensor? {
         guard let format = quantized[name] else { return nil }
         return try FourBitTensor(name, format: format, in: tensors, path: path)

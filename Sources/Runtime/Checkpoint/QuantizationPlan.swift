@@ -5,10 +5,21 @@ import OrderedCollections
 struct QuantizationPlan {
     /// A tensor of the output, under the source's name.
     struct Item {
+        /// How the output has it.
+        enum Storage {
+            /// As floats of the plan's type.
+            case floats
+            /// Quantized anew.
+            case quantized
+            /// In 4 bits as the source has it, byte for byte.
+            case copied
+        }
+
         let name: String
         let shape: [Int]
-        let isQuantized: Bool
+        let storage: Storage
         var count: Int { shape.reduce(1, *) }
+        var isQuantized: Bool { storage != .floats }
     }
 
     let items: [Item]
@@ -43,10 +54,9 @@ struct QuantizationPlan {
             let isSkipped =
                 options.skip.contains { name.contains($0) }
                 || head.contains { name == "\($0).weight" }
-            return Item(
-                name: name, shape: shape,
-                isQuantized: shape.count == 2 && !shape.contains(0) && Self.isLinear(name)
-                    && !isSkipped)
+            let isQuantized =
+                shape.count == 2 && !shape.contains(0) && Self.isLinear(name) && !isSkipped
+            return Item(name: name, shape: shape, storage: isQuantized ? .quantized : .floats)
         }
         guard items.contains(where: \.isQuantized) else {
             throw LorikeetError(
@@ -55,6 +65,36 @@ struct QuantizationPlan {
         }
         dtype = try options.dtype ?? Self.floatType(of: items, source)
         precondition(QuantizationPlan.names[dtype] != nil, "\(dtype) is no type of weights")
+    }
+
+    /// Everything in floats of `dtype`, whatever the source stores it in.
+    init(floatsOf source: any Checkpoint, dtype: TensorType) throws {
+        options = QuantizeOptions()
+        self.source = source.configuration
+        self.dtype = dtype
+        items = try source.tensorNames.map {
+            Item(name: $0, shape: try source.shape(of: $0), storage: .floats)
+        }
+    }
+
+    /// The matrices that are in 4 bits in `base` again in 4 bits, all else in floats of `dtype`.
+    ///
+    /// - source: the weights.
+    /// - base: a checkpoint of the same tensors.
+    /// - isChanged: whether `source` has other weights under a name than `base`: the others are copied.
+    init(
+        requantizing source: any Checkpoint, like base: HuggingFaceFolder, dtype: TensorType,
+        configuration: QuantizationConfiguration, isChanged: (_ name: String) -> Bool
+    ) throws {
+        options = QuantizeOptions(configuration: configuration)
+        self.source = source.configuration
+        self.dtype = dtype
+        items = try source.tensorNames.map { name in
+            let isFourBit = try base.quantization(of: name) != nil
+            return Item(
+                name: name, shape: try source.shape(of: name),
+                storage: !isFourBit ? .floats : isChanged(name) ? .quantized : .copied)
+        }
     }
 
     /// Whether a matrix is a linear layer inside the model, as transformers decides it.
@@ -86,6 +126,11 @@ struct QuantizationPlan {
         var members = source.object ?? [:]
         // Up to transformers 4 the key was torch_dtype; both read either.
         members[members["torch_dtype"] == nil ? "dtype" : "torch_dtype"] = .string(dtypeName)
+        guard items.contains(where: \.isQuantized) else {
+            members["quantization_config"] = nil
+            return .object(
+                OrderedDictionary(uniqueKeysWithValues: members.sorted { $0.key < $1.key }))
+        }
         let skipped = items.filter { item in
             !item.isQuantized && item.shape.count == 2 && Self.isLinear(item.name)
         }.map { String($0.name.dropLast(".weight".count)) }

@@ -82,29 +82,29 @@ public func quantize(
         let writer = QuantizedWeightsWriter(plan, source: source, compute: compute)
         tensorBytes = try writer.write(to: folder, shardLimit: shardLimit, progress: progress)
         report.outputBytes = writer.fileBytes
-        try writeCompanionFiles(plan, source: source, tokenizerFiles, to: folder)
+        try plan.writeCompanionFiles(source: source, tokenizerFiles, to: folder)
     }
     report.bitsPerParameter = 8 * Double(tensorBytes) / Double(max(plan.parameters, 1))
     report.seconds = (ContinuousClock.now - start) / .seconds(1)
     return report
 }
 
-/// Everything in the folder but the weights.
-private func writeCompanionFiles(
-    _ plan: QuantizationPlan, source: any Checkpoint, _ tokenizerFiles: [String: Data],
-    to folder: String
-) throws {
-    try AtomicOutput.write(plan.configuration().fileData(), to: "\(folder)/config.json")
-    let generation =
-        try source.file("generation_config.json")
-        ?? plan.generationConfiguration().fileData()
-    try AtomicOutput.write(generation, to: "\(folder)/generation_config.json")
-    for name in [
-        "tokenizer_config.json", "chat_template.jinja", "chat_template.json",
-        "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
-    ] + VocabularyFile.names {
-        guard let data = try tokenizerFiles[name] ?? source.file(name) else { continue }
-        try AtomicOutput.write(data, to: "\(folder)/\(name)")
+extension QuantizationPlan {
+    /// Writes everything in the folder but the weights.
+    func writeCompanionFiles(
+        source: any Checkpoint, _ tokenizerFiles: [String: Data], to folder: String
+    ) throws {
+        try AtomicOutput.write(configuration().fileData(), to: "\(folder)/config.json")
+        let generation =
+            try source.file("generation_config.json") ?? generationConfiguration().fileData()
+        try AtomicOutput.write(generation, to: "\(folder)/generation_config.json")
+        for name in [
+            "tokenizer_config.json", "chat_template.jinja", "chat_template.json",
+            "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt",
+        ] + VocabularyFile.names {
+            guard let data = try tokenizerFiles[name] ?? source.file(name) else { continue }
+            try AtomicOutput.write(data, to: "\(folder)/\(name)")
+        }
     }
 }
 

@@ -9,13 +9,19 @@ import QuantKernels
 final class QuantizedWeightsWriter {
     private let plan: QuantizationPlan
     private let source: any Checkpoint
+    private let copied: HuggingFaceFolder?
     private let compute: Compute
     /// Bytes of the files written.
     private(set) var fileBytes = 0
 
-    init(_ plan: QuantizationPlan, source: any Checkpoint, compute: Compute) {
+    /// - copied: where the plan's copied tensors are.
+    init(
+        _ plan: QuantizationPlan, source: any Checkpoint, copied: HuggingFaceFolder? = nil,
+        compute: Compute
+    ) {
         self.plan = plan
         self.source = source
+        self.copied = copied
         self.compute = compute
     }
 
@@ -25,7 +31,7 @@ final class QuantizedWeightsWriter {
     func write(
         to folder: String, shardLimit: Int, progress: (QuantizeProgress) -> Void
     ) throws -> Int {
-        let items = plan.items.map { ($0, parts(of: $0)) }
+        let items = try plan.items.map { ($0, try parts(of: $0)) }
         let shards = Self.shards(items, limit: shardLimit)
         var done = 0
         var tensorBytes = 0
@@ -54,7 +60,7 @@ final class QuantizedWeightsWriter {
                 for (item, parts) in shard {
                     for tensor in parts.tensors { weightMap[tensor.name] = .string(name) }
                     if let quantState = parts.quantState { weightMap[quantState] = .string(name) }
-                    if item.isQuantized {
+                    if item.storage == .quantized {
                         let last = quantized
                         var written = Result<Int, any Error>.success(0)
                         quantized = (
@@ -69,7 +75,10 @@ final class QuantizedWeightsWriter {
                         if let last { finish(last.item, bytes: try written.get()) }
                     } else {
                         try writeQuantized()
-                        finish(item, bytes: try writeFloats(item, to: file))
+                        finish(
+                            item,
+                            bytes: item.storage == .copied
+                                ? try copy(item, to: file) : try writeFloats(item, to: file))
                     }
                     try source.tensor(item.name).releasePages()
                 }
@@ -103,12 +112,19 @@ final class QuantizedWeightsWriter {
     /// More than any quant state takes: two dimensions and two floats of at most 25 digits.
     private static let quantStateLimit = 512
 
-    private func parts(of item: QuantizationPlan.Item) -> Parts {
+    private func parts(of item: QuantizationPlan.Item) throws -> Parts {
         let name = item.name
-        guard item.isQuantized else {
+        switch item.storage {
+        case .floats:
             return Parts(tensors: [
                 TensorDescription(name: name, type: plan.dtype, shape: item.shape)
             ])
+        case .copied:
+            return Parts(
+                tensors: try storedParts(of: item).map {
+                    TensorDescription(name: $0.name, type: $0.type, shape: $0.shape)
+                })
+        case .quantized: break
         }
         let configuration = plan.options.configuration
         let blocks = (item.count + configuration.blockSize - 1) / configuration.blockSize
@@ -158,10 +174,27 @@ final class QuantizedWeightsWriter {
     private func quantize(
         _ item: QuantizationPlan.Item, alongside: () -> Void
     ) throws -> QuantizedTensor {
-        let weights = try source.weights(item.name, rows: item.shape[0], columns: item.shape[1])
+        let (rows, columns) = (item.shape[0], item.shape[1])
+        var weights = try source.weights(item.name, rows: rows, columns: columns)
+        // In 4 bits already, and to be in others.
+        if weights.isQuantized {
+            weights = WeightMatrix(floats: try floats(item), rows: rows, columns: columns)
+        }
         return QuantizedTensor(
             quantizing: weights, configuration: plan.options.configuration, on: compute,
             alongside: alongside)
+    }
+
+    private func storedParts(of item: QuantizationPlan.Item) throws -> [Tensor] {
+        guard let copied else { preconditionFailure("no folder to copy \(item.name) from") }
+        return try copied.parts(of: item.name)
+    }
+
+    private func copy(_ item: QuantizationPlan.Item, to file: SafetensorsWriter) throws -> Int {
+        try storedParts(of: item).reduce(0) { bytes, part in
+            try file.write(part.bytes, as: part.name)
+            return bytes + part.bytes.count
+        }
     }
 
     /// Writes all parts of one tensor; returns their bytes.
@@ -198,7 +231,8 @@ final class QuantizedWeightsWriter {
         _ item: QuantizationPlan.Item, to file: SafetensorsWriter
     ) throws -> Int {
         let stored = try source.tensor(item.name)
-        if source is HuggingFaceFolder, stored.type == plan.dtype {
+        // With bnb_4bit_quant_storage packed codes have a float's type, but not the matrix's shape.
+        if source is HuggingFaceFolder, stored.type == plan.dtype, stored.shape == item.shape {
             try file.write(stored.bytes, as: item.name)
             return stored.bytes.count
         }

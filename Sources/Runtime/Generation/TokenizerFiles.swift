@@ -91,7 +91,8 @@ public struct TokenizerFiles: Sendable {
             configuration: json("tokenizer_config.json"), folder: path)
     }
 
-    private func json(_ name: String) throws -> JSON? {
+    /// A file as JSON; nil without it.
+    func json(_ name: String) throws -> JSON? {
         try files[name].map { data in
             try data.withUnsafeBytes { try JSON(parsing: $0, source: path + "/" + name) }
         }

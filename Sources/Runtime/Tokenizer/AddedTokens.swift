@@ -77,6 +77,9 @@ struct AddedTokenMatcher: Sendable {
         }
     }
 
+    /// The tokens' ids.
+    var ids: [Int32] { tokens.map(\.id) }
+
     /// Visits the parts of `text` in order.
     func split(_ text: UnsafeBufferPointer<UInt8>, _ body: (Part) -> Void) {
         var done = 0

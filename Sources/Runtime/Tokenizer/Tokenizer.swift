@@ -109,5 +109,8 @@ public struct Tokenizer: Sendable {
     /// The text of `endOfText`.
     public var endOfTextToken: String? { endOfText.flatMap(token(of:)) }
 
+    /// The tokens that are found in the text before anything else looks at it.
+    var addedTokenIDs: [Int32] { addedTokens.ids + normalizedAddedTokens.ids }
+
     func bytes(of id: Int32) -> ArraySlice<UInt8>? { vocabulary.bytes(of: id) }
 }

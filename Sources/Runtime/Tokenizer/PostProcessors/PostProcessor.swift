@@ -1,7 +1,9 @@
 /// The fourth stage: the special tokens around a text, such as the beginning-of-text token.
 struct PostProcessor: Sendable {
-    private var before: [Int32] = []
-    private var after: [Int32] = []
+    /// What goes before a text.
+    private(set) var before: [Int32] = []
+    /// What goes after it.
+    private(set) var after: [Int32] = []
     private var pair = PairTemplate()
 
     /// Adds `before` and `after` a text; of a pair, `after` either text, as BERT does.

@@ -1,0 +1,137 @@
+"""llama.cpp loads what `lorikeet export` writes, model and adapters, and gives the same greedy text.
+
+Where the reference numbers lie beside the checkout, their two adapters and recorded texts are used as well.
+"""
+
+import json
+import pathlib
+import shutil
+
+import llama_cpp
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from interop import arguments, lorikeet, lorikeet_json
+
+QUESTIONS = ["What is the capital of Poland?", "Tell me something about cats.", "How do I make coffee?"]
+# No `½`: SmolLM2's GGUF cuts it off as a digit, and our tokenizer as transformers' conversion has it does not.
+TEXTS = [
+    "Hello, world!", "  two  spaces\n\nand lines\t", "1234567 3.14 100% a cup", "naïve café, 世界, 🦙🦙",
+    "I'm sure we'll see; it's 5'8\".", "def f(x):\n    return x ** 2  # comment",
+]
+GOLDEN = pathlib.Path("../shared/reference/golden")
+
+options = arguments()
+
+
+def load(model, adapter=None, **more):
+    # fp32 arithmetic as far as llama.cpp has it: no flash attention, an fp32 cache.
+    return llama_cpp.Llama(
+        str(model), lora_path=None if adapter is None else str(adapter), n_ctx=512, n_threads=2, verbose=False,
+        flash_attn=False, type_k=0, type_v=0, **more)
+
+
+def greedy(model, prompt, count=32):
+    tokens = []
+    for token in model.generate(prompt, temp=0.0, top_k=1, repeat_penalty=1.0):
+        tokens.append(token)
+        if len(tokens) == count or token == model.token_eos():
+            return tokens
+
+
+def ours(model, adapter, question):
+    words = ["--adapter", adapter] if adapter else []
+    out = lorikeet_json(
+        options, "generate", "--model", model, "--chat", question, "--max-tokens", 32, "--precision", "fp32", *words)
+    return out["token_ids"]
+
+
+def prompt_ids(model, question):
+    """The conversation through the chat template of the GGUF, in llama.cpp's tokens."""
+    formatter = llama_cpp.llama_chat_format.Jinja2ChatFormatter(
+        template=model.metadata["tokenizer.chat_template"], eos_token="<|im_end|>", bos_token="<|im_start|>")
+    text = formatter(messages=[{"role": "user", "content": question}]).prompt
+    return model.tokenize(text.encode(), add_bos=False, special=True)
+
+
+def compare(name, gguf, base, adapter=None, golden=None):
+    lora = None
+    if adapter is not None:
+        lora = options.work / f"{pathlib.Path(adapter).name}.lora.gguf"
+        lorikeet(options, "export", "--model", base, "--adapter", adapter, "--format", "gguf-lora", "--output", lora, "--force")
+    model = load(gguf, lora)
+    equal = 0
+    for index, question in enumerate(QUESTIONS):
+        prompt = prompt_ids(model, question)
+        theirs, mine = greedy(model, prompt), ours(base, adapter, question)
+        if mine and theirs[-1] == model.token_eos() and len(mine) == len(theirs) - 1:
+            mine = mine + [theirs[-1]]
+        equal += theirs == mine
+        if theirs != mine:
+            print(f"{name}: {question}\n  llama.cpp {theirs}\n  lorikeet  {mine}")
+        if golden is not None:
+            assert prompt == golden["prompt_ids"][index], f"{name}: the prompt's tokens"
+            kind = f"{golden['base']}/{'base' if adapter is None else pathlib.Path(adapter).name}/q{index}"
+            recorded = golden["out"][kind]["ids"]
+            assert theirs == recorded[: len(theirs)] and len(theirs) == len(recorded), f"{name}: {kind}"
+    print(f"{name}: {equal} of {len(QUESTIONS)} texts equal")
+    assert equal == len(QUESTIONS), name
+
+
+def export(base, output, *words):
+    lorikeet(options, "export", "--model", base, "--format", "gguf", "--output", output, "--force", *words)
+    return output
+
+
+def compare_tokens(name, gguf, folder):
+    model = load(gguf, vocab_only=True)
+    for text in TEXTS:
+        theirs = model.tokenize(text.encode(), add_bos=True, special=True)
+        mine = lorikeet_json(options, "tokenize", "--model", folder, text)["ids"]
+        assert theirs == mine, f"{name}: {text!r}\n  llama.cpp {theirs}\n  lorikeet  {mine}"
+    print(f"{name}: the tokens of {len(TEXTS)} texts equal")
+
+
+# An adapter trained here, with ranks and scales that llama.cpp must be told by way of B.
+trained = options.work / "rslora"
+lorikeet(
+    options, "train", "--model", options.model, "--data", "Examples/pirate.jsonl", "--output", trained, "--force",
+    "--method", "rslora", "--steps", "8", "--batch-size", "4", "--rank", "8", "--learning-rate", "1e-3")
+config = json.loads((trained / "adapter_config.json").read_text())
+config["alpha_pattern"] = {"q_proj": 7, r"layers\.1\..*": 3}
+(trained / "adapter_config.json").write_text(json.dumps(config))
+
+golden = json.loads((GOLDEN / "adapters.json").read_text()) if (GOLDEN / "adapters.json").exists() else None
+source = pathlib.Path("models/cache/SmolLM2-135M-Instruct.Q4_1.gguf")
+for base, kind in ((options.model, "nf4dq"), (source, "fp32")):
+    if not pathlib.Path(base).exists():
+        continue
+    gguf = export(base, options.work / f"{kind}.gguf", "--dtype", "fp32")
+    compare_tokens(f"vocabulary of {kind}", gguf, base)
+    recorded = None if golden is None else {**golden, "base": kind}
+    compare(f"{kind}, base", gguf, base, golden=recorded)
+    if kind == "nf4dq":
+        compare(f"{kind}, rslora with patterns", gguf, base, trained)
+    for adapter in ("caps", "pirate") if golden else ():
+        compare(f"{kind}, {adapter}", gguf, base, GOLDEN / "adapters" / adapter, recorded)
+
+# Merged into the weights, in each type: fp32 gives the same text, the others load and answer.
+merged = export(options.model, options.work / "merged.gguf", "--dtype", "fp32", "--adapter", trained)
+model = load(merged)
+for question in QUESTIONS:
+    theirs, mine = greedy(model, prompt_ids(model, question)), ours(options.model, trained, question)
+    assert theirs[: len(mine)] == mine, f"merged: {question}\n  llama.cpp {theirs}\n  lorikeet  {mine}"
+print(f"merged: {len(QUESTIONS)} of {len(QUESTIONS)} texts equal")
+for dtype in ("bf16", "fp16"):
+    model = load(export(options.model, options.work / f"{dtype}.gguf", "--dtype", dtype))
+    print(f"{dtype}: {model.detokenize(greedy(model, prompt_ids(model, QUESTIONS[0]))).decode()!r}")
+
+# SentencePiece's byte pairs, from a tokenizer.json and from a .model: the vocabulary alone, over a small model.
+resources = pathlib.Path("Tests/RuntimeTests/Resources/tokenizer")
+tiny = LlamaForCausalLM(LlamaConfig(
+    vocab_size=1024, hidden_size=64, intermediate_size=96, num_hidden_layers=1, num_attention_heads=2))
+for vocabulary, file in (("metaspace.tokenizer.json", "tokenizer.json"), ("llama_pieces.model", "tokenizer.model"),
+                         ("byte_level.tokenizer.json", "tokenizer.json")):
+    folder = options.work / vocabulary
+    tiny.save_pretrained(folder)
+    shutil.copy(resources / vocabulary, folder / file)
+    compare_tokens(vocabulary, export(folder, options.work / f"{vocabulary}.gguf"), folder)
