@@ -65,6 +65,11 @@ extension Adapter {
         var factors: [ModulePath: [Factor: StoredFactor]] = [:]
         for tensor in tensors {
             guard let (path, factor) = Factor.parse(tensor.name) else {
+                guard !tensor.name.hasSuffix(".bias") || !configuration.trainsBiases else {
+                    throw LorikeetError(
+                        .unsupported, source, "bias: trained biases are not supported",
+                        got: tensor.name)
+                }
                 throw LorikeetError(
                     .mismatch, source, "a tensor matches no module",
                     expected: "names such as base_model.model.model.layers.0.self_attn.q_proj"

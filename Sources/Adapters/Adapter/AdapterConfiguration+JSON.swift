@@ -174,6 +174,8 @@ private struct ConfigurationFields {
     }
 
     /// Refuses each setting that needs more than low-rank terms over the unchanged base.
+    ///
+    /// `fan_in_fan_out` is none: it is about GPT-2's transposed layers, and PEFT takes it back for all others.
     func requireSupported() throws {
         let type = object["peft_type"]?.string
         guard type == "LORA" else {
@@ -181,8 +183,10 @@ private struct ConfigurationFields {
                 .unsupported, source, "the adapter's peft_type", expected: "LORA",
                 got: object["peft_type"]?.text() ?? "nothing")
         }
-        guard try value("bias", "a string", \.string) ?? "none" == "none" else {
-            throw unsupported("bias", "trained biases are not supported")
+        // A base without biases has none to train: with one, the file's tensors are refused by name.
+        let bias = try value("bias", "none, all or lora_only", \.string) ?? "none"
+        guard ["none", "all", "lora_only"].contains(bias) else {
+            throw failure("bias", "none, all or lora_only")
         }
         for (key, meaning) in Self.refusedWhenSet where isSet(key) {
             throw unsupported(key, meaning)
@@ -235,6 +239,5 @@ private struct ConfigurationFields {
         "kasa_config": "KaSA is not supported",
         "monteclora_config": "MonteCLoRA is not supported",
         "velora_config": "VeLoRA is not supported",
-        "fan_in_fan_out": "transposed weights are not supported",
     ]
 }

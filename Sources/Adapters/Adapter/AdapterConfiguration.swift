@@ -74,6 +74,9 @@ public struct AdapterConfiguration: Sendable, Equatable {
         otherFields = [:]
     }
 
+    /// Whether biases of the base are trained, where it has any: bias.
+    var trainsBiases: Bool { otherFields["bias"].map { $0.string ?? "none" != "none" } ?? false }
+
     /// The method that the settings tell, for an adapter whose bundle does not name another.
     public var method: String { usesDoRA ? "dora" : usesRSLoRA ? "rslora" : "lora" }
 

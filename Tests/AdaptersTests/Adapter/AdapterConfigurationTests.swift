@@ -50,6 +50,26 @@ struct AdapterConfigurationTests {
         }
     }
 
+    /// Tests/interop/peft_terms.py has recorded them, over a Llama of twelve blocks.
+    @Test func `settings of every kind choose what PEFT chooses`() throws {
+        let cases = try JSON(contentsOf: resource("peft_terms.json")).array ?? []
+        #expect(cases.count == 15)
+        for recorded in cases {
+            let name = recorded["name"]?.string ?? ""
+            let settings = try #require(recorded["configuration"]?.object)
+            let configuration = try configuration(settings.map { ($0.key, $0.value) })
+            let expected = try #require(recorded["terms"]?.object)
+            let paths = try configuration.targetedModules(layerCount: 12, source: name)
+            #expect(Set(paths.map(\.description)) == Set(expected.keys), "\(name)")
+            for (path, term) in try configuration.terms(at: paths, source: name) {
+                let theirs = expected[path.description]
+                #expect(term.rank == theirs?["rank"]?.int, "\(name), \(path)")
+                #expect(
+                    term.scale == (theirs?["scale"]?.double).map { Float($0) }, "\(name), \(path)")
+            }
+        }
+    }
+
     @Test(
         arguments: [
             ("lora_bias", true), ("modules_to_save", ["lm_head"]),
@@ -58,8 +78,8 @@ struct AdapterConfigurationTests {
             ("arrow_config", ["top_k": 3]),
             ("use_bdlora", ["nblocks": 2]), ("kasa_config", ["beta": 1]),
             ("velora_config", ["scale": 1]),
-            ("monteclora_config", ["num_groups": 1]), ("fan_in_fan_out", true), ("bias", "all"),
-            ("peft_type", "IA3"), ("init_lora_weights", "pissa"), ("init_lora_weights", "olora"),
+            ("monteclora_config", ["num_groups": 1]), ("peft_type", "IA3"),
+            ("init_lora_weights", "pissa"), ("init_lora_weights", "olora"),
             ("init_lora_weights", "corda"), ("init_lora_weights", "loftq"),
             ("use_a_new_variant", true),
         ] as [(String, JSON)])
@@ -75,7 +95,8 @@ struct AdapterConfigurationTests {
         arguments: [
             ("modules_to_save", []), ("modules_to_save", nil), ("use_dora", false),
             ("init_lora_weights", "gaussian"), ("init_lora_weights", false), ("loftq_config", [:]),
-            ("use_a_new_variant", false),
+            ("use_a_new_variant", false), ("fan_in_fan_out", true), ("bias", "all"),
+            ("bias", "lora_only"),
         ] as [(String, JSON)])
     func `the same settings are accepted where they change nothing`(key: String, value: JSON) throws
     {
@@ -90,7 +111,7 @@ struct AdapterConfigurationTests {
             ("target_modules", []), ("target_modules", [1]), ("target_modules", nil),
             ("rank_pattern", ["q_proj": 0]), ("rank_pattern", [1]),
             ("alpha_pattern", ["q_proj": "x"]),
-            ("lora_dropout", 1), ("lora_dropout", -0.5), ("use_rslora", 1),
+            ("lora_dropout", 1), ("lora_dropout", -0.5), ("use_rslora", 1), ("bias", "some"),
             ("layers_to_transform", ["a"]),
             ("layers_pattern", 5), ("task_type", 1),
         ] as [(String, JSON)])
