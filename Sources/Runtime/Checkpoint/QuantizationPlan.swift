@@ -72,6 +72,7 @@ struct QuantizationPlan {
         options = QuantizeOptions()
         self.source = source.configuration
         self.dtype = dtype
+        head = []
         items = try source.tensorNames.map {
             Item(name: $0, shape: try source.shape(of: $0), storage: .floats)
         }
@@ -89,6 +90,7 @@ struct QuantizationPlan {
         options = QuantizeOptions(configuration: configuration)
         self.source = source.configuration
         self.dtype = dtype
+        head = []
         items = try source.tensorNames.map { name in
             let isFourBit = try base.quantization(of: name) != nil
             return Item(
