@@ -82,13 +82,13 @@ def export(base, output, *words):
     return output
 
 
-def compare_tokens(name, gguf, folder):
+def compare_tokens(name, gguf, folder, texts=TEXTS):
     model = load(gguf, vocab_only=True)
-    for text in TEXTS:
+    for text in texts:
         theirs = model.tokenize(text.encode(), add_bos=True, special=True)
         mine = lorikeet_json(options, "tokenize", "--model", folder, text)["ids"]
         assert theirs == mine, f"{name}: {text!r}\n  llama.cpp {theirs}\n  lorikeet  {mine}"
-    print(f"{name}: the tokens of {len(TEXTS)} texts equal")
+    print(f"{name}: the tokens of {len(texts)} texts equal")
 
 
 # An adapter trained here, with ranks and scales that llama.cpp must be told by way of B.
@@ -128,10 +128,12 @@ for dtype in ("bf16", "fp16"):
 # SentencePiece's byte pairs, from a tokenizer.json and from a .model: the vocabulary alone, over a small model.
 resources = pathlib.Path("Tests/RuntimeTests/Resources/tokenizer")
 tiny = LlamaForCausalLM(LlamaConfig(
-    vocab_size=1024, hidden_size=64, intermediate_size=96, num_hidden_layers=1, num_attention_heads=2))
+    vocab_size=1300, hidden_size=64, intermediate_size=96, num_hidden_layers=1, num_attention_heads=2))
 for vocabulary, file in (("metaspace.tokenizer.json", "tokenizer.json"), ("llama_pieces.model", "tokenizer.model"),
                          ("byte_level.tokenizer.json", "tokenizer.json")):
     folder = options.work / vocabulary
     tiny.save_pretrained(folder)
     shutil.copy(resources / vocabulary, folder / file)
-    compare_tokens(vocabulary, export(folder, options.work / f"{vocabulary}.gguf"), folder)
+    # A Metaspace puts no space before one, llama.cpp does.
+    texts = [text for text in TEXTS if vocabulary != "metaspace.tokenizer.json" or not text.startswith(" ")]
+    compare_tokens(vocabulary, export(folder, options.work / f"{vocabulary}.gguf"), folder, texts)
