@@ -172,7 +172,7 @@ extension Adapter {
             throw LorikeetError(
                 .unsupported, source, "modules_to_save: modules saved whole are not supported",
                 expected: "none over a decoder",
-                got: configuration.modulesToSave.joined(separator: ", "))
+                got: JSON.array(configuration.modulesToSave.map { .string($0) }).text())
         }
         try check(against: model.modules, source: source)
     }

@@ -72,7 +72,7 @@ struct AdapterConfigurationTests {
 
     @Test(
         arguments: [
-            ("lora_bias", true), ("modules_to_save", ["lm_head"]),
+            ("lora_bias", true),
             ("layer_replication", [[0, 4]]), ("use_qalora", true), ("trainable_token_indices", [1]),
             ("alora_invocation_tokens", [5]), ("target_parameters", ["w"]),
             ("arrow_config", ["top_k": 3]),

@@ -55,10 +55,12 @@ import Testing
         tuning.tuning.training.validation.interval = 20
         let output = "\(folder)/adapter"
         var last: ValidationMetrics?
-        let report = try tuning.run(encoder, data: train, output: output, replace: false) {
-            last = $0.validation ?? last
-            return .proceed
-        }
+        let report = try tuning.run(
+            encoder, data: train, output: output, replace: false,
+            progress: {
+                last = $0.validation ?? last
+                return .proceed
+            })
         // A `q` among random letters is plain to see: chance would be a half.
         let best = try #require(report.run.validation?.bestScore)
         #expect(best > 0.8, "Matthews \(best)")
@@ -112,9 +114,9 @@ import Testing
         tuning.tuning.training.validation.interval = 4
         tuning.metric = .accuracy
         func run(_ output: String, stopAfter: Int? = nil) throws {
-            _ = try tuning.run(encoder, data: train, output: output, replace: false) {
-                $0.step == stopAfter ? .stop : .proceed
-            }
+            _ = try tuning.run(
+                encoder, data: train, output: output, replace: false,
+                progress: { $0.step == stopAfter ? .stop : .proceed })
         }
         let (whole, parts) = ("\(folder)/whole", "\(folder)/parts")
         try run(whole)

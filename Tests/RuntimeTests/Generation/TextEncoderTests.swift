@@ -26,6 +26,28 @@ private let miniLM = Fixtures.existing("models/cache/all-MiniLM-L6-v2")
         #expect(try #require(worst) <= 1e-5)
     }
 
+    @Test(
+        .enabled(if: miniLM != nil, "all-MiniLM-L6-v2 is not there: models/fetch minilm"),
+        arguments: [Precision.fp32, .int16])
+    func `of the quantized model point where the float model's do`(precision: Precision) throws {
+        try Fixtures.withTemporaryFolder { folder in
+            let path = folder + "/nf4"
+            let report = try quantize(
+                source: Checkpoints.open(#require(miniLM)), to: path, options: QuantizeOptions(),
+                replace: false, compute: Compute())
+            #expect(report.quantizedParameters == 6 * (4 * 384 * 384 + 2 * 384 * 1536))
+            let compute = Compute(threads: 2, precision: precision)
+            let texts = ["A man is eating food.", "The new movie is awesome."]
+            let exact = try TextEncoder(path: #require(miniLM), compute: compute)
+                .embeddings(of: texts)
+            let quantized = try TextEncoder(path: path, compute: compute).embeddings(of: texts)
+            for (x, y) in zip(exact, quantized) {
+                // NF4 loses a tenth of a weight; the texts' own vectors are 0.1 apart from each other's.
+                #expect(zip(x, y).reduce(0) { $0 + $1.0 * $1.1 } > 0.95)
+            }
+        }
+    }
+
     @Test func `have length 1, and are the same alone and among others`() throws {
         try Fixtures.withTemporaryFolder { folder in
             try TinyTextEncoder.write("deberta_v3_cls", to: folder + "/model")
