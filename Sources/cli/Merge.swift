@@ -156,9 +156,7 @@ struct Merge: ParsableCommand {
     /// Blocks down, modules across: the share that survives, in percent.
     private static func table(_ survivals: [MergeSurvival]) -> String {
         let shares = Dictionary(uniqueKeysWithValues: survivals.map { ($0.path, $0.share) })
-        let modules = LinearModule.allCases.filter { module in
-            shares.keys.contains { $0.module == module }
-        }
+        let modules = Set(shares.keys.map(\.module)).sorted()
         let rows = Set(shares.keys.map(\.layer)).sorted().map { layer in
             ["\(layer)"]
                 + modules.map { module in
@@ -168,7 +166,7 @@ struct Merge: ParsableCommand {
                 }
         }
         return Format.table(
-            [["block"] + modules.map(\.rawValue)] + rows,
+            [["block"] + modules.map(\.name)] + rows,
             rightAligned: Set(0...modules.count))
     }
 }

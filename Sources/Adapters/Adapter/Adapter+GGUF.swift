@@ -30,7 +30,7 @@ extension Adapter {
             )
         }
         let architecture = try GGUFModelLayout(base)
-        let paths = deltas.keys.inModelOrder()
+        let paths = deltas.keys.sorted()
         let alpha = paths.first.flatMap { deltas[$0] }.map(Self.alpha) ?? 1
         var tensors: [TensorDescription] = []
         var values: [(name: String, floats: Buffer<Float>)] = []

@@ -57,7 +57,7 @@ public struct Merge: Sendable {
     public func survivals(
         progress: (_ done: Int, _ total: Int) -> Void = { _, _ in }
     ) throws -> [MergeSurvival] {
-        let paths = adapter.deltas.keys.inModelOrder()
+        let paths = adapter.deltas.keys.sorted()
         return try paths.enumerated().map { index, path in
             let name = "\(path).weight"
             let shape = try base.shape(of: name)

@@ -36,7 +36,7 @@ struct SmallMerge {
         configuration.rankPattern = ["down_proj": 2]
         configuration.alphaPattern = ["layers.1.self_attn.q_proj": 3]
         let paths = (0..<model.layerCount).flatMap { layer in
-            LinearModule.allCases.map { ModulePath(layer: layer, module: $0) }
+            LinearModule.llama.map { ModulePath(layer: layer, module: $0) }
         }
         let terms = try configuration.terms(at: paths, source: "test")
         var deltas: [ModulePath: LowRankDelta] = [:]

@@ -98,7 +98,9 @@ public struct GGUFModelLayout: Sendable {
     ///
     /// - rows: [rows, columns]
     public func reordered(_ rows: Buffer<Float>, of name: String, columns: Int) -> Buffer<Float> {
-        guard let headCount = GGUFTensorName(huggingFace: name, in: .llama)?.rowOrder.headCount(in: model)
+        guard
+            let headCount = GGUFTensorName(huggingFace: name, in: .llama)?.rowOrder.headCount(
+                in: model)
         else { return rows }
         let count = rows.count / columns
         let ordered = Buffer<Float>(uninitialized: rows.count)
