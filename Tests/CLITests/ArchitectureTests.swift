@@ -16,9 +16,20 @@ import Testing
         return try outcome.json
     }
 
-    @Test(arguments: models)
-    func `quantize, plan, train and generate`(name: String) throws {
-        try Fixtures.withTemporaryFolder { folder in
+    /// The text that a server gives for the prompt and the settings of `generate`.
+    private func completion(_ model: String, of server: ServedProgram) async throws -> String? {
+        let body: JSON = [
+            "model": .string(model), "prompt": "abc de", "max_tokens": 30, "temperature": 0,
+        ]
+        let answer = try await server.post("/v1/completions", body.text()).read() ?? ""
+        let content = answer.range(of: "\r\n\r\n").map { String(answer[$0.upperBound...]) } ?? ""
+        let json = try JSON(parsing: content, source: "the server")
+        return json["choices"]?.array?.first?["text"]?.string
+    }
+
+    @Test(.timeLimit(.minutes(10)), arguments: models)
+    func `quantize, plan, train, generate and serve`(name: String) async throws {
+        try await Fixtures.withTemporaryFolder { folder in
             let files = try SmallRun(in: folder, tiny: name)
             let nf4 = files.path("nf4")
             _ = try run(["quantize", files.model, "--output", nf4])
@@ -45,6 +56,12 @@ import Testing
                 generate + ["--temperature", "0", "--adapter", files.path("out/out.lorikeet")])
             #expect(adapted["text"]?.string?.isEmpty == false)
             #expect(adapted["text"] != base["text"])
+            let server = try await ServedProgram([
+                "--model", nf4, "--adapter", "adapted=" + files.path("out"),
+            ])
+            defer { server.running.send(SIGTERM) }
+            #expect(try await completion("nf4", of: server) == base["text"]?.string)
+            #expect(try await completion("adapted", of: server) == adapted["text"]?.string)
         }
     }
 
