@@ -67,7 +67,7 @@ extension TrainingPass {
         let (outputs, inputs) = (shapes.map(\.outputs).max() ?? 0, shapes.map(\.inputs).max() ?? 0)
         return Memory(
             activations: (configuration.layerCount + 2) * width
-                + ActivationStore.memory(
+                + ActivationStore<BlockActivations>.memory(
                     configuration, tokens: tokens, recomputes: dimensions.recomputesBlocks,
                     precision: dimensions.precision),
             logits: CrossEntropy.memory(

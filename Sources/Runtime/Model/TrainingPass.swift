@@ -21,7 +21,7 @@ public final class TrainingPass: LossAndGradients {
     private let regularization: Regularization
     // inputs[l] is block l's input [tokens, hidden]; the last is the last block's output.
     private let inputs: [Buffer<Float>]
-    private let activations: ActivationStore
+    private let activations: ActivationStore<BlockActivations>
     // The gradient of the residual stream [tokens, hidden]
     private let d: Buffer<Float>
     private let dNormed: Buffer<Float>

@@ -24,12 +24,12 @@ import Testing
             let compute = Compute(threads: 2, precision: precision)
             for recomputes in [false, true] {
                 let store = AllocationMeter.measure {
-                    ActivationStore(
+                    ActivationStore<BlockActivations>(
                         configuration, tokens: tokens, recomputes: recomputes, on: compute)
                 }
                 #expect(
                     store.bytes
-                        == ActivationStore.memory(
+                        == ActivationStore<BlockActivations>.memory(
                             configuration, tokens: tokens, recomputes: recomputes,
                             precision: precision))
             }

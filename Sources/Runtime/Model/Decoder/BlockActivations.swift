@@ -1,10 +1,10 @@
-import LorikeetQuant
+package import LorikeetQuant
 
-/// What a block's backward pass needs of its forward pass, besides the block's input.
+/// What a decoder block's backward pass needs of its forward pass, besides the block's input.
 ///
 /// Normalized inputs, the feed-forward layer's product and the attention probabilities are computed
 /// again: each costs less time than the memory it would hold.
-package final class BlockActivations {
+package final class BlockActivations: KeptActivations {
     /// Rotated queries [tokens, heads · headSize].
     let q: Buffer<Float>
     /// Rotated keys [tokens, keyValueHeads · headSize].
@@ -37,15 +37,8 @@ package final class BlockActivations {
         (attentionResult, feedForwardResult) = (made[9], made[10])
     }
 
-    /// Bytes for batches of up to `tokens` rows, each element stored as `Element`.
-    static func memory<Element: BitwiseCopyable>(
-        _ configuration: ModelConfiguration, tokens: Int, as _: Element.Type
-    ) -> Int {
-        widths(configuration).reduce(0) { $0 + Buffer<Element>.memory(tokens * $1) }
-    }
-
     /// All of them, in the order of `widths`.
-    var buffers: [Buffer<Float>] {
+    package var buffers: [Buffer<Float>] {
         [
             q, k, v, attended, middle, gate, up, rawQ, rawK, attentionResult, feedForwardResult,
         ]
@@ -55,13 +48,13 @@ package final class BlockActivations {
     ///
     /// A residual stream of scaled embeddings, and what is added to it behind norms of its own, grow past the
     /// largest half, 65504 (Gemma 3's do); 2⁻⁸ leaves room up to 1.7e7, and 1.5e-5 to the least.
-    static func halfScales(_ configuration: ModelConfiguration) -> [Float] {
+    package static func halfScales(_ configuration: ModelConfiguration) -> [Float] {
         let stream: Float = configuration.normalizesResults ? 0x1p-8 : 1
         return [1, 1, 1, 1, stream, 1, 1, 1, 1, stream, stream]
     }
 
     /// How many floats a token each of `buffers` holds.
-    static func widths(_ configuration: ModelConfiguration) -> [Int] {
+    package static func widths(_ configuration: ModelConfiguration) -> [Int] {
         let (Q, K, C, I) = (
             configuration.queryWidth, configuration.keyWidth, configuration.hiddenSize,
             configuration.intermediateSize

@@ -18,7 +18,7 @@ extension EncoderPass {
         let scores = BidirectionalAttention.scratchCount(
             longest: dimensions.longestRow, positions: used ?? 0)
         return (configuration.layerCount + 2) * width
-            + EncoderActivationStore.memory(
+            + ActivationStore<EncoderActivations>.memory(
                 configuration, tokens: tokens, recomputes: dimensions.recomputesBlocks,
                 precision: dimensions.precision)
             + dimensions.threads * Buffer<Float>.memory(scores)

@@ -22,7 +22,7 @@ public final class EncoderPass: LossAndGradients {
     public let maximumTokens: Int
 
     private let scratch: EncoderScratch
-    private let activations: EncoderActivationStore
+    private let activations: ActivationStore<EncoderActivations>
     private let regularization: Regularization
     // What a backward pass works with; nil for inference.
     private let backwardScratch: EncoderBackwardScratch?
@@ -53,7 +53,7 @@ public final class EncoderPass: LossAndGradients {
         scratch = EncoderScratch(configuration, tokens: maximumTokens, on: compute)
         let width = maximumTokens * configuration.hiddenSize
         let isTraining = purpose != .inference
-        activations = EncoderActivationStore(
+        activations = ActivationStore(
             configuration, tokens: maximumTokens,
             recomputes: purpose != .training(recomputesBlocks: false), on: compute)
         backwardScratch =
@@ -182,7 +182,7 @@ public final class EncoderPass: LossAndGradients {
             pass.layer = layer
             block.forward(
                 sum(layer), into: sum(layer + 1), keeping: activations[layer], pass: pass)
-            activations.keep(layer: layer, tokens: count, of: maximumTokens)
+            activations.keep(layer: layer, tokens: count)
         }
         return pass
     }
@@ -223,7 +223,7 @@ public final class EncoderPass: LossAndGradients {
                     block.forward(
                         s, into: sums[layer + 1].pointer, keeping: activations[layer], pass: pass)
                 } else {
-                    activations.restore(layer: layer, tokens: pass.count, of: maximumTokens)
+                    activations.restore(layer: layer, tokens: pass.count)
                 }
             }
             block.backward(

@@ -6,22 +6,22 @@ import QuantKernels
 /// Each block writes into floats. They are kept for the backward pass in one of three ways: as they are, a
 /// set of floats a block, where arithmetic is fp32; as halves, beside one set of floats that all blocks
 /// use in turn; or not at all, and the block runs forward again.
-package final class ActivationStore {
+package final class ActivationStore<Kept: KeptActivations> {
     // One a block, or one for all.
-    private let floats: [BlockActivations]
+    private let floats: [Kept]
     // One a block, or none.
-    private let halves: [HalfActivations]
+    private let halves: [HalfActivations<Kept>]
     private let compute: Compute
     /// Whether a block must run forward again before its backward pass.
     package let recomputes: Bool
 
     /// Allocates for batches of up to `tokens` rows.
     package init(
-        _ configuration: ModelConfiguration, tokens: Int, recomputes: Bool, on compute: Compute
+        _ configuration: Kept.Configuration, tokens: Int, recomputes: Bool, on compute: Compute
     ) {
         let (floatBlocks, halfBlocks) = Self.blocks(
             configuration, recomputes: recomputes, precision: compute.precision)
-        floats = (0..<floatBlocks).map { _ in BlockActivations(configuration, tokens: tokens) }
+        floats = (0..<floatBlocks).map { _ in Kept(configuration, tokens: tokens) }
         halves = (0..<halfBlocks).map { _ in HalfActivations(configuration, tokens: tokens) }
         self.compute = compute
         self.recomputes = recomputes
@@ -29,7 +29,7 @@ package final class ActivationStore {
 
     /// How many blocks' activations there is room for, as floats and as halves.
     private static func blocks(
-        _ configuration: ModelConfiguration, recomputes: Bool, precision: Precision
+        _ configuration: Kept.Configuration, recomputes: Bool, precision: Precision
     ) -> (floats: Int, halves: Int) {
         guard !recomputes else { return (1, 0) }
         return precision == .fp32 ? (configuration.layerCount, 0) : (1, configuration.layerCount)
@@ -37,17 +37,17 @@ package final class ActivationStore {
 
     /// Bytes for batches of up to `tokens` rows.
     package static func memory(
-        _ configuration: ModelConfiguration, tokens: Int, recomputes: Bool, precision: Precision
+        _ configuration: Kept.Configuration, tokens: Int, recomputes: Bool, precision: Precision
     ) -> Int {
         let blocks = blocks(configuration, recomputes: recomputes, precision: precision)
         return blocks.floats
-            * BlockActivations.memory(configuration, tokens: tokens, as: Float.self)
+            * Kept.memory(configuration, tokens: tokens, as: Float.self)
             + blocks.halves
-            * BlockActivations.memory(configuration, tokens: tokens, as: UInt16.self)
+            * Kept.memory(configuration, tokens: tokens, as: UInt16.self)
     }
 
     /// What block `layer` writes into, and what its backward pass reads after `restore`.
-    package subscript(layer: Int) -> BlockActivations {
+    package subscript(layer: Int) -> Kept {
         floats.count == 1 ? floats[0] : floats[layer]
     }
 
@@ -63,19 +63,19 @@ package final class ActivationStore {
 }
 
 /// A block's activations as IEEE halves: 2⁻¹² of each at most is lost, which 16-bit products lose as well.
-private final class HalfActivations {
+private final class HalfActivations<Kept: KeptActivations> {
     private let buffers: [Buffer<UInt16>]
     private let scales: [Float]
     private let tokens: Int
 
-    init(_ configuration: ModelConfiguration, tokens: Int) {
+    init(_ configuration: Kept.Configuration, tokens: Int) {
         self.tokens = tokens
-        let widths = BlockActivations.widths(configuration)
-        scales = BlockActivations.halfScales(configuration)
+        let widths = Kept.widths(configuration)
+        scales = Kept.halfScales(configuration)
         buffers = widths.map { Buffer(uninitialized: tokens * $0) }
     }
 
-    func store(_ activations: BlockActivations, tokens: Int, on compute: Compute) {
+    func store(_ activations: Kept, tokens: Int, on compute: Compute) {
         forEachPiece(of: activations, tokens: tokens, on: compute) { floats, halves, count, scale in
             // The last block's floats are read again: they become what they were.
             if scale != 1 { compute.kernels.scale(scale, count, floats) }
@@ -84,28 +84,27 @@ private final class HalfActivations {
         }
     }
 
-    func load(into activations: BlockActivations, tokens: Int, on compute: Compute) {
+    func load(into activations: Kept, tokens: Int, on compute: Compute) {
         forEachPiece(of: activations, tokens: tokens, on: compute) { floats, halves, count, scale in
             compute.kernels.f32_from_f16(halves, count, floats)
             if scale != 1 { compute.kernels.scale(1 / scale, count, floats) }
         }
     }
 
-    // Elements that a thread converts at once.
-    private static let piece = 1 << 14
-
     private func forEachPiece(
-        of activations: BlockActivations, tokens: Int, on compute: Compute,
+        of activations: Kept, tokens: Int, on compute: Compute,
         _ body: (UnsafeMutablePointer<Float>, UnsafeMutablePointer<UInt16>, Int, Float) -> Void
     ) {
         for (i, (floats, halves)) in zip(activations.buffers, buffers).enumerated()
         where halves.count > 0 {
             let (scale, count) = (scales[i], halves.count / self.tokens * tokens)
-            compute.pool.run(pieces: (count + Self.piece - 1) / Self.piece) { _, index in
-                let begin = index * Self.piece
+            // Elements that a thread converts at once.
+            let piece = 1 << 14
+            compute.pool.run(pieces: (count + piece - 1) / piece) { _, index in
+                let begin = index * piece
                 body(
                     floats.pointer + begin, halves.pointer + begin,
-                    min(Self.piece, count - begin), scale)
+                    min(piece, count - begin), scale)
             }
         }
     }
