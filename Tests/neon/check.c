@@ -1,17 +1,17 @@
 // Every function of every table this machine has, against the scalar one, on awkward sizes: what
 // QuantTests checks, where there is no Swift. Prints what differs, and exits with 1 if anything
 // does.
+#include "check.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "quant_kernels.h"
-
-static const quant_kernels *scalar, *tested;
+const quant_kernels *scalar, *tested;
 static int failures;
 
-static void check(int good, const char *what, size_t a, size_t b, size_t c) {
+void check(int good, const char *what, size_t a, size_t b, size_t c) {
   if (good) return;
   if (failures++ < 40) printf("%s: %s differs (%zu, %zu, %zu)\n", tested->isa, what, a, b, c);
 }
@@ -21,8 +21,7 @@ static void check(int good, const char *what, size_t a, size_t b, size_t c) {
 static void *pool[4096];
 static size_t pooled;
 
-// Zeroed, 64-byte aligned, and freed by `release`.
-static void *memory(size_t bytes) {
+void *memory(size_t bytes) {
   size_t size = (bytes + 127) / 64 * 64;
   void *p = aligned_alloc(64, size);
   if (!p || pooled == sizeof pool / sizeof *pool) abort();
@@ -42,7 +41,7 @@ static uint32_t random_bits(void) {  // xorshift64
   return (uint32_t)(state >> 16);
 }
 
-static float *noise(size_t count) {
+float *noise(size_t count) {
   float *x = memory(count * sizeof *x);
   for (size_t i = 0; i < count; i++) {
     x[i] = -2;
@@ -51,7 +50,7 @@ static float *noise(size_t count) {
   return x;
 }
 
-static void *copy(const void *x, size_t bytes) { return memcpy(memory(bytes), x, bytes); }
+void *copy(const void *x, size_t bytes) { return memcpy(memory(bytes), x, bytes); }
 
 static const float nf4[16] = {-1,           -0.69619280f, -0.52507305f, -0.39491749f,
                               -0.28444138f, -0.18477343f, -0.09105004f, 0,
@@ -115,6 +114,17 @@ static void check_dequantize(const quant_matrix *w, size_t first, size_t count) 
   check(!memcmp(halves[0], halves[1], 2 * count + 2), "dequantize_bf16", w->type, first, count);
 }
 
+static void check_bytes(size_t n) {
+  float *x = noise(n);
+  for (size_t i = 0; i < n; i += 3) x[i] = (float)(i % 5) - 2;  // ties of a half among them
+  int8_t *bytes[2] = {memory(n + 1), memory(n + 1)};
+  for (int scale = 1; scale < 128; scale += 63) {
+    scalar->i8_from_f32(x, n, (float)scale / 2, bytes[0]);
+    tested->i8_from_f32(x, n, (float)scale / 2, bytes[1]);
+    check(!memcmp(bytes[0], bytes[1], n + 1), "i8_from_f32", n, (size_t)scale, 0);
+  }
+}
+
 static void check_16_bits(void) {
   enum { ALL = 65536 };
   uint16_t *all = memory(2 * ALL), *halves[2] = {memory(2 * ALL), memory(2 * ALL)};
@@ -141,9 +151,7 @@ static void check_16_bits(void) {
 
 // --- Products, fp32 ---
 
-// Two sums of the same n products in whatever order are each within n 2⁻²⁴ Σ|products| of the true
-// one; each product and each slice's sum is rounded at most once more.
-static int close_sums(float a, float b, size_t n, double magnitude) {
+int close_sums(float a, float b, size_t n, double magnitude) {
   return fabs((double)a - b) <= 2 * (double)(n + 2) * 0x1p-24 * magnitude;
 }
 
@@ -198,19 +206,44 @@ static void check_products(const quant_matrix *w, size_t M) {
   }
 }
 
+static void check_gemm(size_t M, size_t N, size_t K, int a_transposed, int b_transposed,
+                       int accumulate) {
+  size_t lda = (a_transposed ? M : K) + 3, ldb = (b_transposed ? K : N) + 1, ldc = N + 2;
+  float *a = noise((a_transposed ? K : M) * lda), *b = noise((b_transposed ? N : K) * ldb);
+  float *expected = noise(M * ldc), *c = copy(expected, M * ldc * sizeof *c);
+  quant_gemm p = {.M = M, .N = N, .K = K, .alpha = 0.75f, .c = expected, .ldc = ldc};
+  p.a = a, p.a_row = a_transposed ? 1 : lda, p.a_column = a_transposed ? lda : 1;
+  p.b = b, p.b_row = b_transposed ? 1 : ldb, p.b_column = b_transposed ? ldb : 1;
+  p.accumulate = accumulate;
+  float *scratch = memory(QUANT_MATMUL_SCRATCH * sizeof *scratch);
+  scalar->gemm(&p, scratch);
+  p.c = c;
+  tested->gemm(&p, scratch);
+  for (size_t i = 0; i < M * ldc; i++) {
+    // Products are below 0.75 * 4, and what is added to below 2.
+    float magnitude = i % ldc < N ? 3 * (float)K + 2 : 0;
+    check(close_sums(c[i], expected[i], K, magnitude), "gemm", M, N, K);
+  }
+}
+
 // --- Low-rank terms ---
 
-static void check_low_rank(size_t rank, size_t inputs, size_t outputs, int halves) {
+static void check_low_rank(size_t rank, size_t inputs, size_t outputs, quant_factor_type type) {
   size_t stride = quant_low_rank_stride(inputs), width = QUANT_LOW_RANK_PANEL;
   size_t a_count = rank * stride, b_count = (outputs + width - 1) / width * width * rank;
   float *a = noise(a_count), *b = noise(b_count);
-  uint16_t *a_halves = memory(2 * a_count), *b_halves = memory(2 * b_count);
-  scalar->f16_from_f32(a, a_count, a_halves);
-  scalar->f16_from_f32(b, b_count, b_halves);
-  quant_low_rank t = {.a = a, .b = b, .rank = rank, .inputs = inputs, .outputs = outputs};
-  if (halves) t.a = a_halves, t.b = b_halves;
-  t.halves = halves;
-  t.scale = 0.75f;
+  int8_t *a_bytes = memory(a_count), *b_bytes = memory(b_count);
+  scalar->i8_from_f32(a, a_count, 63, a_bytes);
+  scalar->i8_from_f32(b, b_count, 63, b_bytes);
+  float *scales = memory(4 * rank);
+  for (size_t r = 0; r < rank; r++) scales[r] = 1 / (63.0f * 63 * (float)(r + 1));
+  quant_low_rank t = {.type = type, .rank = rank, .inputs = inputs, .outputs = outputs};
+  t.a = type == QUANT_FACTOR_I8 ? (void *)a_bytes : a;
+  t.b = type == QUANT_FACTOR_I8 ? (void *)b_bytes : b;
+  t.scales = scales, t.scale = 0.75f;
+  // Of A and B, and of U's summands, |x| being below 2.
+  double largest = type == QUANT_FACTOR_I8 ? 127 : 2;
+  double summand = 2 * largest * (type == QUANT_FACTOR_I8 ? scales[0] : 1);
   enum { ROWS = 13 };
   size_t ldx = inputs + 3, ldu = rank + 1, ldy = outputs + 2, end = outputs;
   float *x = noise(ROWS * ldx), *before = noise(ROWS * ldy);
@@ -229,14 +262,15 @@ static void check_low_rank(size_t rank, size_t inputs, size_t outputs, int halve
       kernels->low_rank_up(&t, from, ldu, rows, middle, end, y[i] + m * ldy, ldy);
     }
   }
-  // |x|, |a|, |b| <= 2.
   for (size_t i = 0; i < ROWS * ldu; i++) {
-    check(close_sums(u[0][i], u[1][i], inputs, 4 * (double)inputs), "down", rank, inputs, outputs);
+    check(close_sums(u[0][i], u[1][i], inputs, summand * (double)inputs), "down", rank, inputs,
+          outputs);
   }
   for (size_t i = 0; i < ROWS * ldy; i++) {
     size_t o = i % ldy;
     double magnitude = fabs(before[i]);
-    for (size_t r = 0; o < end && r < rank; r++) magnitude += fabs(u[0][i / ldy * ldu + r]) * 1.5;
+    for (size_t r = 0; o < end && r < rank; r++)
+      magnitude += fabs(u[0][i / ldy * ldu + r]) * 0.75 * largest;
     int same = o < end ? close_sums(y[0][i], y[1][i], rank, magnitude) : y[1][i] == before[i];
     check(same, "up", rank, inputs, outputs);
   }
@@ -402,150 +436,6 @@ static void check_attention(size_t rows, size_t group, size_t positions, size_t 
   }
 }
 
-// --- Vectors ---
-
-static int close_to(double got, double expected, double relative) {
-  return fabs(got - expected) <= relative * fabs(expected) + 1e-37;
-}
-
-static double sigmoid(double x) { return 1 / (1 + exp(-x)); }
-
-static void check_vectors(size_t n) {
-  // A vector exp is within 2e-7, a division and three products within 2⁻²⁴ each.
-  const double elementwise = 2e-7 + 4 * 0x1p-24;
-  float *x = noise(n + 1), *y = noise(n + 1), *z = noise(n + 1), *before = copy(y, 4 * n + 4);
-  double sum = 0, magnitude = 0, squares = 0, top = -INFINITY, exponentials = 0;
-  for (size_t i = 0; i < n; i++) {
-    sum += (double)x[i] * y[i];
-    magnitude += fabs((double)x[i] * y[i]);
-    squares += (double)x[i] * x[i];
-    top = fmax(top, x[i]);
-  }
-  check(close_sums(tested->dot(x, y, n), (float)sum, n, magnitude), "dot", n, 0, 0);
-  tested->axpy(0.37f, x, n, y);
-  for (size_t i = 0; i < n; i++) {
-    double bound = 0x1p-23 * (fabs(before[i]) + fabs(x[i]));
-    check(fabs(y[i] - (before[i] + 0.37 * x[i])) <= bound, "axpy", n, i, 0);
-  }
-  check(y[n] == before[n], "axpy: border", n, 0, 0);
-  float *scaled = copy(x, 4 * n + 4);
-  tested->scale(0.37f, n, scaled);
-  for (size_t i = 0; i < n; i++) check(scaled[i] == 0.37f * x[i], "scale", n, i, 0);
-  check(scaled[n] == x[n], "scale: border", n, 0, 0);
-  for (int add = 0; add < 2; add++) {
-    float *kept = copy(y, 4 * n + 4), *expected = copy(y, 4 * n + 4);
-    tested->dropout(x, n, 0x0123456789abcdef, 0x40000000, 4.0f / 3, add, kept);
-    scalar->dropout(x, n, 0x0123456789abcdef, 0x40000000, 4.0f / 3, add, expected);
-    check(!memcmp(kept, expected, 4 * n + 4), "dropout", n, (size_t)add, 0);
-  }
-
-  if (n > 0) {
-    float *normal = memory(4 * n + 4), *soft = copy(x, 4 * n + 4);
-    double scale = 1 / sqrt(squares / (double)n + 1e-5), tolerance = (double)(n + 4) * 0x1p-24;
-    check(close_to(tested->rmsnorm(x, z, n, 1e-5f, normal), scale, tolerance), "rms", n, 0, 0);
-    for (size_t i = 0; i < n; i++) exponentials += exp(0.125 * (x[i] - top));
-    double log_sum = 0.125 * top + log(exponentials);
-    float got = tested->softmax(soft, n, 0.125f);
-    check(fabs(got - log_sum) <= 1e-6 * fmax(1, fabs(log_sum)), "softmax: sum", n, 0, 0);
-    for (size_t i = 0; i < n; i++) {
-      double expected = exp(0.125 * (x[i] - top)) / exponentials;
-      check(close_to(soft[i], expected, 1e-6), "softmax", n, i, 0);
-      check(close_to(normal[i], x[i] * scale * z[i], tolerance + 0x1p-22), "rmsnorm", n, i, 0);
-    }
-    check(soft[n] == x[n] && normal[n] == 0, "softmax, rmsnorm: border", n, 0, 0);
-
-    float *ours = copy(y, 4 * n + 4), *theirs = copy(y, 4 * n + 4);
-    tested->softmax_backward(soft, n, 0.125f, ours),
-        scalar->softmax_backward(soft, n, 0.125f, theirs);
-    for (size_t i = 0; i < n; i++) {
-      // A dot product of n terms, below 1 each, in another order.
-      double bound = soft[i] * (double)(n + 8) * 0x1p-23;
-      check(fabs(ours[i] - theirs[i]) <= bound, "softmax_backward", n, i, 0);
-    }
-    tested->rmsnorm_backward(y, x, z, n, 0.7f, ours);
-    scalar->rmsnorm_backward(y, x, z, n, 0.7f, theirs);
-    for (size_t i = 0; i < n; i++) {
-      check(fabs(ours[i] - theirs[i]) <= (double)(n + 8) * 0x1p-22, "rmsnorm_backward", n, i, 0);
-    }
-    check(ours[n] == y[n], "gradients: border", n, 0, 0);
-    float *turned = copy(y, 4 * n + 4), *reference = copy(y, 4 * n + 4);
-    tested->rotate(x, z, n / 2, -1, turned), scalar->rotate(x, z, n / 2, -1, reference);
-    for (size_t i = 0; i <= n; i++) {
-      check(fabs(turned[i] - reference[i]) <= 0x1p-21, "rotate", n, i, 0);
-    }
-  }
-
-  float *capped = copy(x, 4 * n + 4), *dx = copy(z, 4 * n + 4);
-  tested->soft_cap(capped, n, 3, 2);
-  tested->soft_cap_backward(capped, n, 3, 2, dx);
-  for (size_t i = 0; i < n; i++) {
-    double t = tanh(1.5 * x[i]);
-    // Near 0 the exponential cancels to within units in the last place of the cap.
-    check(fabs(capped[i] - 2 * t) <= 2 * 4e-7, "soft_cap", n, i, 0);
-    check(fabs(dx[i] - 3 * (1 - t * t) * z[i]) <= 3 * 2e-6 * fabs(z[i]), "soft_cap_backward", n, i,
-          0);
-  }
-  check(capped[n] == x[n] && dx[n] == z[n], "soft_cap: border", n, 0, 0);
-
-  float *gate = memory(4 * n + 4), *up = copy(y, 4 * n + 4), *h = memory(4 * n + 4);
-  for (size_t i = 0; i < n; i++) gate[i] = 40 * x[i];
-  float *g = copy(gate, 4 * n + 4);
-  tested->swiglu(gate, up, n, h);
-  tested->swiglu_backward(gate, up, z, n, gate, up);
-  for (size_t i = 0; i < n; i++) {
-    double s = sigmoid(g[i]), dh = z[i];
-    check(close_to(h[i], g[i] * s * y[i], elementwise), "swiglu", n, i, 0);
-    check(close_to(up[i], g[i] * s * dh, elementwise), "swiglu_backward: up", n, i, 0);
-    // 1 - sigmoid loses digits near 1, and so does 1 + g (…) near its zero.
-    double bound = 4e-7 * fabs(dh * y[i]) * (1 + fabs(g[i]));
-    double slope = dh * y[i] * s * (1 + g[i] * (1 - s));
-    check(fabs(gate[i] - slope) <= bound + 1e-37, "swiglu_backward: gate", n, i, 0);
-  }
-  check(h[n] == 0 && gate[n] == 0 && up[n] == y[n], "swiglu: border", n, 0, 0);
-
-  gate = copy(x, 4 * n + 4), up = copy(y, 4 * n + 4), h = memory(4 * n + 4);
-  tested->geglu(gate, up, n, h);
-  tested->geglu_backward(gate, up, z, n, gate, up);
-  for (size_t i = 0; i < n; i++) {
-    double r = sqrt(2 / 3.14159265358979323846), v = x[i], dh = z[i];
-    double t = tanh(r * (v + 0.044715 * v * v * v)), gelu = v * (1 + t) / 2;
-    check(fabs(h[i] - gelu * y[i]) <= 1e-6 * fabs(v * y[i]), "geglu", n, i, 0);
-    check(fabs(up[i] - gelu * dh) <= 1e-6 * fabs(v * dh), "geglu_backward: up", n, i, 0);
-    double slope = (1 + t + v * (1 - t * t) * r * (1 + 3 * 0.044715 * v * v)) / 2;
-    double bound = 2e-6 * fabs(dh * y[i]) * (1 + fabs(v));
-    check(fabs(gate[i] - slope * dh * y[i]) <= bound, "geglu_backward: gate", n, i, 0);
-  }
-  check(h[n] == 0 && gate[n] == x[n] && up[n] == y[n], "geglu: border", n, 0, 0);
-}
-
-static void check_extremes(void) {
-  float gate[8] = {-200, 200, -INFINITY, NAN, 0, -0.0f, 104, -104}, up[8], h[8];
-  for (int i = 0; i < 8; i++) up[i] = 1;
-  tested->swiglu(gate, up, 8, h);
-  check(fabsf(h[0]) < 1e-35f && h[1] == 200 && isnan(h[3]) && h[4] == 0 && h[6] == 104, "exp", 0, 0,
-        0);
-}
-
-static void check_gemm(size_t M, size_t N, size_t K, int a_transposed, int b_transposed,
-                       int accumulate) {
-  size_t lda = (a_transposed ? M : K) + 3, ldb = (b_transposed ? K : N) + 1, ldc = N + 2;
-  float *a = noise((a_transposed ? K : M) * lda), *b = noise((b_transposed ? N : K) * ldb);
-  float *expected = noise(M * ldc), *c = copy(expected, M * ldc * sizeof *c);
-  quant_gemm p = {.M = M, .N = N, .K = K, .alpha = 0.75f, .c = expected, .ldc = ldc};
-  p.a = a, p.a_row = a_transposed ? 1 : lda, p.a_column = a_transposed ? lda : 1;
-  p.b = b, p.b_row = b_transposed ? 1 : ldb, p.b_column = b_transposed ? ldb : 1;
-  p.accumulate = accumulate;
-  float *scratch = memory(QUANT_MATMUL_SCRATCH * sizeof *scratch);
-  scalar->gemm(&p, scratch);
-  p.c = c;
-  tested->gemm(&p, scratch);
-  for (size_t i = 0; i < M * ldc; i++) {
-    // Products are below 0.75 * 4, and what is added to below 2.
-    float magnitude = i % ldc < N ? 3 * (float)K + 2 : 0;
-    check(close_sums(c[i], expected[i], K, magnitude), "gemm", M, N, K);
-  }
-}
-
 // --- RefLoRA's algebra ---
 
 // Two float64 sums of n products in whatever order.
@@ -623,7 +513,9 @@ int main(void) {
     size_t lengths[] = {0, 1, 2, 3, 7, 31, 32, 33, 63, 64, 65, 127, 257, 1000, 4097};
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
       for (size_t block = 64; block <= 4096; block *= 8) check_quantize(lengths[i], block);
+      check_bytes(lengths[i]);
       check_vectors(lengths[i]);
+      check_norms(lengths[i]);
     }
     check_extremes();
     check_16_bits();
@@ -652,7 +544,8 @@ int main(void) {
     size_t ranks[] = {1, 3, 4, 8, 9, 16, 33};
     for (size_t i = 0; i < sizeof ranks / sizeof *ranks; i++) {
       for (size_t n = 1; n < 300; n += 1 + n * 3 / 2) {
-        for (int halves = 0; halves < 2; halves++) check_low_rank(ranks[i], n, 301 - n, halves);
+        check_low_rank(ranks[i], n, 301 - n, QUANT_FACTOR_F32);
+        check_low_rank(ranks[i], n, 301 - n, QUANT_FACTOR_I8);
         release(0);
       }
     }
