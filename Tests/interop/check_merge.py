@@ -5,14 +5,11 @@ from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from interop import PROMPT, arguments, lorikeet, lorikeet_json, logits, require_close
+from interop import PROMPT, arguments, float_folder, lorikeet, lorikeet_json, logits, randomize, require_close
 
 options = arguments()
 ids = AutoTokenizer.from_pretrained(options.model)(PROMPT)["input_ids"]
-floats = options.work / "floats"
-lorikeet(
-    options, "export", "--model", options.model, "--format", "safetensors", "--dtype", "fp32", "--output", floats,
-    "--force")
+floats = float_folder(options)
 
 
 def load(folder):
@@ -23,12 +20,7 @@ for kind, settings in (("lora", dict(use_rslora=True)), ("dora", dict(use_dora=T
     torch.manual_seed(0)
     model = get_peft_model(
         load(floats), LoraConfig(r=4, lora_alpha=16, target_modules=["q_proj", "v_proj", "down_proj"], **settings))
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "lora_B" in name:
-                parameter.normal_(std=0.02)
-            elif "lora_magnitude_vector" in name:
-                parameter.mul_(1 + 0.1 * torch.randn_like(parameter))
+    randomize(model, 1)
     adapter = options.work / f"merge-{kind}"
     model.save_pretrained(adapter)
     theirs = model.merge_and_unload().state_dict()

@@ -10,31 +10,15 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from interop import PROMPT, arguments, lorikeet, logits, require_close
+from interop import PROMPT, arguments, float_folder, lorikeet, logits, randomize, require_close
 
 options = arguments()
 ids = AutoTokenizer.from_pretrained(options.model)(PROMPT)["input_ids"]
-floats = options.work / "floats"
-lorikeet(
-    options, "export", "--model", options.model, "--format", "safetensors", "--dtype", "fp32", "--output", floats,
-    "--force",
-)
+floats = float_folder(options)
 
 
 def load():
     return AutoModelForCausalLM.from_pretrained(floats, dtype=torch.float32).eval()
-
-
-def randomize(model, seed):
-    """Factors of a trained adapter's size: logits move by about one."""
-    torch.manual_seed(seed)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "lora_B" in name:
-                parameter.normal_(std=0.02)
-            elif "lora_magnitude_vector" in name:
-                parameter.mul_(1 + 0.1 * torch.randn_like(parameter))
-    return model
 
 
 def forward(model):

@@ -36,6 +36,27 @@ def logits(options, ids, *words):
     return load_file(output)["logits"]
 
 
+def float_folder(options):
+    """The base dequantized, as a folder that transformers and PEFT load."""
+    folder = options.work / "floats"
+    lorikeet(
+        options, "export", "--model", options.model, "--format", "safetensors", "--dtype", "fp32", "--output", folder,
+        "--force")
+    return folder
+
+
+def randomize(model, seed):
+    """Factors of a trained adapter's size: logits move by about one."""
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.normal_(std=0.02)
+            elif "lora_magnitude_vector" in name:
+                parameter.mul_(1 + 0.1 * torch.randn_like(parameter))
+    return model
+
+
 def base(options):
     """The folder as transformers and bitsandbytes load it, in fp32 arithmetic."""
     from transformers import AutoModelForCausalLM

@@ -8,10 +8,10 @@ struct EncoderAttention: Sendable {
     /// N.
     let norm: LayerNorm
     /// [hidden, hidden], as all four.
-    let query: BiasedLinear
-    let key: BiasedLinear
-    let value: BiasedLinear
-    let output: BiasedLinear
+    let query: EncoderLinear
+    let key: EncoderLinear
+    let value: EncoderLinear
+    let output: EncoderLinear
     private let projections: LinearGroup
     private let attention: BidirectionalAttention
 

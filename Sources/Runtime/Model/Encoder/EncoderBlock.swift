@@ -15,7 +15,7 @@ struct EncoderBlock: Sendable {
     }
 
     /// The layers, in the order of a pass.
-    var layers: [BiasedLinear] {
+    var layers: [EncoderLinear] {
         [
             attention.query, attention.key, attention.value, attention.output, feedForward.up,
             feedForward.down,

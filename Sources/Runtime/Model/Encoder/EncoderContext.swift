@@ -26,27 +26,23 @@ struct EncoderContext {
 
     /// y (+)= W x + b and the adapter's term, if it has one here.
     func apply(
-        _ layer: BiasedLinear, to x: UnsafePointer<Float>,
+        _ layer: EncoderLinear, to x: UnsafePointer<Float>,
         into y: UnsafeMutablePointer<Float>, accumulate: Bool = false
     ) {
         layer.linear.forward(
             x, count: count, delta: delta(layer), dropout: dropout(layer, ofPositions: false),
             accumulate: accumulate, into: y, scratch: scratch.linear, on: compute)
-        layer.addBias(to: y, count: count, on: compute)
     }
 
     /// The same for layers with one input.
     func apply(
-        _ layers: [BiasedLinear], _ group: LinearGroup, to x: UnsafePointer<Float>,
+        _ layers: [EncoderLinear], _ group: LinearGroup, to x: UnsafePointer<Float>,
         into y: (Int) -> UnsafeMutablePointer<Float>
     ) {
         group.forward(
             x, count: count, delta: { delta(layers[$0]) },
             dropout: { dropout(layers[$0], ofPositions: false) }, into: y,
             scratch: scratch.linear, on: compute)
-        for (i, layer) in layers.enumerated() {
-            layer.addBias(to: y(i), count: count, on: compute)
-        }
     }
 
     /// The projection of relative positions by a layer that projects tokens too.
@@ -54,19 +50,18 @@ struct EncoderContext {
     /// - rows: which of the model's table.
     /// - y: [rows, hidden]
     func project(
-        _ rows: Range<Int>, of positions: EncoderPositions, by layer: BiasedLinear,
+        _ rows: Range<Int>, of positions: EncoderPositions, by layer: EncoderLinear,
         into y: UnsafeMutablePointer<Float>
     ) {
         layer.linear.forward(
             positions.row(rows.lowerBound), count: rows.count, delta: delta(layer),
             dropout: dropout(layer, ofPositions: true), into: y, scratch: scratch.linear,
             on: compute)
-        layer.addBias(to: y, count: rows.count, on: compute)
     }
 
     /// The factors' gradients, and dx (+)= Wᵀ dy with the adapter's term unless `dx` is nil.
     func backward(
-        _ layer: BiasedLinear, _ adapter: any TrainableLowRankDeltas,
+        _ layer: EncoderLinear, _ adapter: any TrainableLowRankDeltas,
         of dy: UnsafePointer<Float>, x: UnsafePointer<Float>,
         into dx: UnsafeMutablePointer<Float>?, accumulate: Bool = false
     ) {
@@ -79,7 +74,7 @@ struct EncoderContext {
 
     /// The factors' gradients through the projection of relative positions.
     func backward(
-        ofProjecting rows: Range<Int>, of positions: EncoderPositions, by layer: BiasedLinear,
+        ofProjecting rows: Range<Int>, of positions: EncoderPositions, by layer: EncoderLinear,
         _ adapter: any TrainableLowRankDeltas, _ dy: UnsafePointer<Float>
     ) {
         guard let gradient = adapter.gradient(at: path(layer)) else { return }
@@ -90,13 +85,13 @@ struct EncoderContext {
     }
 
     /// Whether one of these layers of the block has factors that learn.
-    func learns(_ adapter: any TrainableLowRankDeltas, _ layers: BiasedLinear...) -> Bool {
+    func learns(_ adapter: any TrainableLowRankDeltas, _ layers: EncoderLinear...) -> Bool {
         layers.contains { adapter.gradient(at: path($0)) != nil }
     }
 
-    private func delta(_ layer: BiasedLinear) -> LowRankDelta? { adapter?.delta(at: path(layer)) }
+    private func delta(_ layer: EncoderLinear) -> LowRankDelta? { adapter?.delta(at: path(layer)) }
 
-    private func dropout(_ layer: BiasedLinear, ofPositions: Bool) -> Dropout? {
+    private func dropout(_ layer: EncoderLinear, ofPositions: Bool) -> Dropout? {
         dropout.map {
             Dropout(
                 probability: $0.probability, keys: ofPositions ? $0.positionKeys : $0.keys,
@@ -104,7 +99,7 @@ struct EncoderContext {
         }
     }
 
-    private func path(_ layer: BiasedLinear) -> ModulePath {
+    private func path(_ layer: EncoderLinear) -> ModulePath {
         ModulePath(layer: self.layer, module: layer.module)
     }
 }

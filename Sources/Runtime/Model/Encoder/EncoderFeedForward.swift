@@ -5,9 +5,9 @@ struct EncoderFeedForward: Sendable {
     /// N.
     let norm: LayerNorm
     /// [intermediate, hidden].
-    let up: BiasedLinear
+    let up: EncoderLinear
     /// [hidden, intermediate].
-    let down: BiasedLinear
+    let down: EncoderLinear
 
     init(configuration: EncoderConfiguration, reader: EncoderReader, layer: Int) throws {
         norm = try reader.norm("encoder.layer.\(layer).attention.output.LayerNorm")
@@ -25,7 +25,7 @@ struct EncoderFeedForward: Sendable {
         norm.forward(
             kept.middle.pointer, count: pass.count, into: m, scratch.statistics, on: compute)
         pass.apply(up, to: m, into: kept.up.pointer)
-        GELU.forward(kept.up.pointer, count: pass.count * up.bias.count, into: h, on: compute)
+        GELU.forward(kept.up.pointer, count: pass.count * up.outputs, into: h, on: compute)
         s.update(from: m, count: pass.count * norm.weight.count)
         pass.apply(down, to: h, into: s, accumulate: true)
     }
@@ -43,10 +43,10 @@ struct EncoderFeedForward: Sendable {
             pass.scratch.normed.pointer, pass.scratch.h.pointer, scratch.dh.pointer
         )
         let reachesUp = propagates || pass.learns(adapter, up)
-        GELU.forward(kept.up.pointer, count: n * up.bias.count, into: h, on: compute)
+        GELU.forward(kept.up.pointer, count: n * up.outputs, into: h, on: compute)
         pass.backward(down, adapter, of: d, x: h, into: reachesUp ? dh : nil)
         guard reachesUp else { return }
-        GELU.backward(dh, x: kept.up.pointer, count: n * up.bias.count, on: compute)
+        GELU.backward(dh, x: kept.up.pointer, count: n * up.outputs, on: compute)
         let statistics = pass.scratch.statistics
         norm.forward(kept.middle.pointer, count: n, into: m, statistics, on: compute)
         pass.backward(up, adapter, of: dh, x: m, into: propagates ? d : nil, accumulate: true)

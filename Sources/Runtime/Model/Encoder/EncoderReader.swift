@@ -20,7 +20,7 @@ package struct EncoderReader {
     }
 
     /// A linear layer of the block `layer`, with its bias.
-    func linear(_ layer: Int, _ module: LinearModule) throws -> BiasedLinear {
+    func linear(_ layer: Int, _ module: LinearModule) throws -> EncoderLinear {
         let modules = configuration.modules
         guard let (rows, columns) = modules.shape(of: module) else {
             preconditionFailure("the blocks have no \(module.path)")
@@ -29,9 +29,8 @@ package struct EncoderReader {
         let stored = try checkpoint.weights("\(name).weight", rows: rows, columns: columns)
         let tensor = try checkpoint.tensor("\(name).weight")
         let weight = LinearWeight(stored, in: tiling) { tensor.releasePages(ofRows: $0, of: rows) }
-        return BiasedLinear(
-            Linear(weight: weight), bias: try checkpoint.vector("\(name).bias", count: rows),
-            as: module, in: modules)
+        let bias = try checkpoint.vector("\(name).bias", count: rows)
+        return EncoderLinear(Linear(weight: weight, bias: bias), as: module, in: modules)
     }
 
     /// A normalization.
