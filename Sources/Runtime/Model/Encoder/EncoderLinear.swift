@@ -1,3 +1,5 @@
+import LorikeetQuant
+
 /// A linear layer of an encoder's blocks, with what adapters know it by.
 package struct EncoderLinear: Sendable {
     /// The layer and its bias.
