@@ -36,6 +36,18 @@ struct GGUFTokenizerTests {
         }
     }
 
+    @Test func `symbols of Gemma's vocabulary are cut as SentencePiece cuts them`() throws {
+        let metadata = keyed(try TokenizerCases.json("gemma_pieces.gguf.json"))
+        let files = try huggingFaceTokenizer(ggufMetadata: metadata, source: "test.gguf")
+        let tokenizer = try Tokenizer(json: files["tokenizer.json"] ?? .null, source: "test")
+        for row in try TokenizerCases.json("gemma_pieces.cases.json").elements("texts") {
+            let text = try #require(row["text"]?.string)
+            #expect(
+                try tokenizer.encode(text, addSpecialTokens: false) == #require(row["ids"]?.ids),
+                "\(String(reflecting: text))")
+        }
+    }
+
     /// The text of a document whose keys are in order, since the reference writes a model's in another.
     private func sorted(_ json: JSON?) -> String {
         func sorted(_ json: JSON) -> JSON {

@@ -46,17 +46,19 @@ private func configuration(_ metadata: GGUFTokenizerMetadata) throws -> JSON {
     ]
 }
 
-/// The parts that the two kinds share.
+/// The parts that all kinds share.
+///
+/// - cutsNormalized: whether user-defined tokens are cut out of the normalized text.
 func tokenizerDocument(
-    _ metadata: GGUFTokenizerMetadata, special defaults: [String], preTokenizer: JSON,
-    decoder: JSON,
-    normalizer: JSON = .null, model: JSON
+    _ metadata: GGUFTokenizerMetadata, special defaults: [String], cutsNormalized: Bool = false,
+    preTokenizer: JSON, decoder: JSON, normalizer: JSON = .null, model: JSON
 ) throws -> JSON {
     [
         "version": "1.0",
         "truncation": nil,
         "padding": nil,
-        "added_tokens": .array(try addedTokens(metadata, special: defaults)),
+        "added_tokens": .array(
+            try addedTokens(metadata, special: defaults, cutsNormalized: cutsNormalized)),
         "normalizer": normalizer,
         "pre_tokenizer": preTokenizer,
         "post_processor": try postProcessor(metadata),
@@ -67,7 +69,7 @@ func tokenizerDocument(
 
 /// Control tokens, and those with a role, are special; user-defined ones are added without that.
 private func addedTokens(
-    _ metadata: GGUFTokenizerMetadata, special defaults: [String]
+    _ metadata: GGUFTokenizerMetadata, special defaults: [String], cutsNormalized: Bool
 ) throws -> [JSON] {
     let roles = ["bos", "eos", "unknown", "padding", "cls", "seperator", "mask"]
     let named = try roles.compactMap(metadata.token) + defaults
@@ -78,7 +80,8 @@ private func addedTokens(
         guard !token.isEmpty, isSpecial || metadata.isUserDefined(id) else { return nil }
         return [
             "id": .int(id), "content": .string(token), "single_word": false, "lstrip": false,
-            "rstrip": false, "normalized": false, "special": .bool(isSpecial),
+            "rstrip": false, "normalized": .bool(cutsNormalized && !isSpecial),
+            "special": .bool(isSpecial),
         ]
     }
 }

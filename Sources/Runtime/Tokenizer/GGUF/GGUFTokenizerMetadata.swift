@@ -74,8 +74,6 @@ struct GGUFTokenizerMetadata {
         }
     }
 
-    var architecture: String? { metadata["general.architecture"]?.string }
-
     /// `a b` pairs.
     var merges: [JSON]? {
         get throws { try optional("merges", \.array) }

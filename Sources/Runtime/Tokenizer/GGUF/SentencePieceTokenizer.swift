@@ -1,15 +1,14 @@
 /// The tokenizer.json of a `llama` vocabulary: SentencePiece BPE with byte fallback.
 func sentencePieceTokenizer(_ metadata: GGUFTokenizerMetadata) throws -> JSON {
-    if let architecture = metadata.architecture, architecture.hasPrefix("gemma") {
-        throw metadata.failure(
-            .unsupported, "model", "Gemma's variant of SentencePiece", got: architecture)
-    }
     let addsPrefix = try metadata.flag("add_space_prefix", default: true)
+    // As SentencePiece does it: runs of spaces are such tokens of Gemma's. A prefix would be put before them too.
+    let cutsNormalized = !addsPrefix
     var vocabulary = JSON.Object()
     vocabulary.reserveCapacity(metadata.tokens.count)
     for (id, token) in metadata.tokens.enumerated() { vocabulary[token] = .int(id) }
     let merges =
-        try metadata.merges.map { try pairs($0, metadata) } ?? impliedMerges(vocabulary, metadata)
+        try metadata.merges.map { try pairs($0, metadata) }
+        ?? impliedMerges(vocabulary, metadata) { cutsNormalized && metadata.isUserDefined($0) }
 
     // As llama.cpp and SentencePiece do it: a prefix before any text, even one that begins with a space.
     let prefix: [JSON] = addsPrefix ? [["type": "Prepend", "prepend": "▁"]] : []
@@ -19,7 +18,7 @@ func sentencePieceTokenizer(_ metadata: GGUFTokenizerMetadata) throws -> JSON {
             prefix + [["type": "Replace", "pattern": ["String": " "], "content": "▁"]]),
     ]
     return try tokenizerDocument(
-        metadata, special: ["<unk>", "<s>", "</s>"],
+        metadata, special: ["<unk>", "<s>", "</s>"], cutsNormalized: cutsNormalized,
         preTokenizer: .null,
         decoder: sentencePieceDecoder(addsPrefix: addsPrefix),
         normalizer: normalizer,
@@ -43,9 +42,9 @@ func sentencePieceDecoder(addsPrefix: Bool) -> JSON {
 }
 
 /// The merges that a vocabulary with scores stands for: each way to cut a token into two tokens, best score
-/// first (transformers' `generate_merges`).
+/// first (transformers' `generate_merges`). None makes a token that `isLeftOut`.
 private func impliedMerges(
-    _ vocabulary: JSON.Object, _ metadata: GGUFTokenizerMetadata
+    _ vocabulary: JSON.Object, _ metadata: GGUFTokenizerMetadata, isLeftOut: (Int) -> Bool
 ) throws -> [JSON] {
     /// Past it a token would cost quadratic time; real ones have a few dozen characters.
     let longestToken = 512
@@ -62,7 +61,7 @@ private func impliedMerges(
     let scores = try metadata.scores()
     var merges: [Merge] = []
     for (token, id) in vocabulary {
-        guard let id = id.int, token.utf8.count <= longestToken else { continue }
+        guard let id = id.int, token.utf8.count <= longestToken, !isLeftOut(id) else { continue }
         var local: [Merge] = []
         let scalars = token.unicodeScalars
         for (leftCount, cut) in scalars.indices.enumerated().dropFirst() {

@@ -1,8 +1,10 @@
-"""Records in gguf.json what transformers 5.23 makes of small GGUF metadata; run after generate.py."""
+"""Records in gguf.json what transformers 5.23 makes of small GGUF metadata, and in gemma_pieces.gguf.json the metadata
+that llama.cpp's converter makes of gemma_pieces.model; run after generate_vocabularies.py."""
 
 import json
 import tempfile
 
+from sentencepiece import sentencepiece_model_pb2
 from transformers.integrations.gguf.gguf_tokenizer_mapping import convert_gguf_tokenizer
 from transformers.tokenization_utils_tokenizers import TokenizersBackend
 
@@ -41,4 +43,17 @@ for row in rows[:-1]:
     assert row["tokenizer"]["model"].pop("vocab") == shared["vocab"] and row["tokenizer"]["model"].pop("merges") == shared["pairs"]
 with open("gguf.json", "w") as file:
     json.dump({"shared": shared, "rows": rows}, file, ensure_ascii=False, separators=(",", ":"))
+    file.write("\n")
+
+# The converter numbers types as SentencePiece does, spells user-defined tokens with spaces, and gives them a score that is
+# none.
+with open("gemma_pieces.model", "rb") as file:
+    pieces = sentencepiece_model_pb2.ModelProto.FromString(file.read()).pieces
+metadata = {
+    "model": "llama", "pre": "default", "add_bos_token": True, "add_space_prefix": False, "unknown_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
+    "tokens": [piece.piece.replace("▁", " ") if piece.type == 4 else piece.piece for piece in pieces], "token_type": [piece.type for piece in pieces],
+    "scores": [piece.score if piece.type in (1, 6) else -1000.0 for piece in pieces],
+}
+with open("gemma_pieces.gguf.json", "w") as file:
+    json.dump(metadata, file, ensure_ascii=False, separators=(",", ":"))
     file.write("\n")
