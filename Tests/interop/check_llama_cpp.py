@@ -8,6 +8,7 @@ import pathlib
 import shutil
 
 import llama_cpp
+import transformers
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from interop import arguments, lorikeet, lorikeet_json
@@ -137,3 +138,43 @@ for vocabulary, file in (("metaspace.tokenizer.json", "tokenizer.json"), ("llama
     # A Metaspace puts no space before one, llama.cpp does.
     texts = [text for text in TEXTS if vocabulary != "metaspace.tokenizer.json" or not text.startswith(" ")]
     compare_tokens(vocabulary, export(folder, options.work / f"{vocabulary}.gguf"), folder, texts)
+
+# Every architecture, with random weights: what llama.cpp fills in must be what we leave out. The windows are shorter than
+# the texts, but for Mistral's, which ends a text there.
+shape = {
+    "vocab_size": 1300, "hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 2, "num_key_value_heads": 1,
+    "num_hidden_layers": 2, "max_position_embeddings": 256, "initializer_range": 0.2, "pad_token_id": 0,
+    "bos_token_id": 1, "eos_token_id": 2,
+}
+heads, caps = {"head_dim": 32}, {"query_pre_attn_scalar": 32, "sliding_window": 8}
+rows = options.work / "rows.jsonl"
+rows.write_text("".join(json.dumps({"text": text}) + "\n" for text in TEXTS))
+ARCHITECTURES = {
+    "Mistral": {"sliding_window": 64}, "Qwen2": {}, "Qwen3": heads, "Gemma2": heads | caps,
+    "Gemma3": heads | caps | {"num_hidden_layers": 6}, "Phi3": {},  # whose windows llama.cpp leaves out of account
+}
+for name, settings in ARCHITECTURES.items():
+    text = "Text" if name == "Gemma3" else ""
+    config = getattr(transformers, f"{name}{text}Config")(**shape | settings)
+    # Not by its name alone: of a phi3 llama.cpp expects Phi-3's own tokens.
+    folder = options.work / f"random-{name.lower().replace('3', '-three')}"
+    transformers.set_seed(0)
+    getattr(transformers, f"{name}ForCausalLM")(config).save_pretrained(folder)
+    shutil.copy(resources / "byte_level.tokenizer.json", folder / "tokenizer.json")
+    adapter = options.work / f"{name}-adapter"
+    lorikeet(
+        options, "train", "--model", folder, "--data", rows, "--output", adapter, "--force", "--steps", "4", "--batch-size", "4", "--rank", "4", "--learning-rate", "1e-1")
+    gguf = export(folder, options.work / f"{name}.gguf", "--dtype", "fp32")
+    lora = options.work / f"{name}.lora.gguf"
+    lorikeet(options, "export", "--model", folder, "--adapter", adapter, "--format", "gguf-lora", "--output", lora, "--force")
+    answers = []
+    for words, model in (((), load(gguf)), (("--adapter", adapter), load(gguf, lora))):
+        prompt = model.tokenize(b"In the beginning there was a word", add_bos=False)
+        theirs = greedy(model, prompt, 24)
+        mine = lorikeet_json(
+            options, "generate", "--model", folder, "--prompt", "In the beginning there was a word", "--max-tokens", 24,
+            "--precision", "fp32", *words)["token_ids"]
+        assert theirs[: len(mine)] == mine, f"{name}: {words}\n  llama.cpp {theirs}\n  lorikeet  {mine}"
+        answers.append(mine)
+    assert answers[0] != answers[1], f"{name}: the adapter changes nothing"
+    print(f"{name}: the texts without and with an adapter equal")

@@ -44,13 +44,21 @@ enum ExportedModel {
     }
 
     /// A tokenizer.json whose tokens are bytes, cut into GPT-2's words.
-    static let bytes: Data = {
+    static let bytes = bytes(below: 256)
+
+    /// The same with the first bytes alone.
+    static func bytes(below count: Int) -> Data {
         var json = ByteTokenizer.json()
+        var vocabulary = JSON.Object()
+        for (token, id) in json["model"]?["vocab"]?.object ?? [:] where (id.int ?? 0) < count {
+            vocabulary[token] = id
+        }
+        json["model"]?["vocab"] = .object(vocabulary)
         json["pre_tokenizer"] = [
             "type": "ByteLevel", "add_prefix_space": false, "use_regex": true,
         ]
         return json.data()
-    }()
+    }
 
     /// A vocabulary of Resources/tokenizer.
     static func vocabulary(_ name: String) throws -> Data {

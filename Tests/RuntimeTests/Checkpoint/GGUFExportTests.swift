@@ -17,13 +17,91 @@ private let compute = Compute(threads: 2)
         return try GGUFCheckpoint(path: output)
     }
 
-    /// A copy of a tiny model with a tokenizer.
-    private func tiny(_ name: String, in folder: String) throws -> String {
+    /// A copy of a tiny model with a tokenizer, and with other settings.
+    private func tiny(
+        _ name: String, in folder: String, settings: [String: JSON] = [:]
+    ) throws -> String {
         let model = folder + "/" + name
         try FileManager.default.copyItem(
             atPath: modelResource("tiny/" + name).path, toPath: model)
-        try ExportedModel.bytes.write(to: URL(filePath: model + "/tokenizer.json"))
+        var configuration = try JSON(contentsOf: model + "/config.json")
+        for (key, value) in settings { configuration[key] = value }
+        try configuration.data().write(to: URL(filePath: model + "/config.json"))
+        try ExportedModel.bytes(below: 96).write(to: URL(filePath: model + "/tokenizer.json"))
         return model
+    }
+
+    /// What llama.cpp fills in of models that the tiny ones are not.
+    private static let implied: [(name: String, settings: [String: JSON])] = [
+        ("mistral_sw8", [:]), ("qwen2_bias_tied", [:]), ("gemma2", ["query_pre_attn_scalar": 24]),
+        (
+            "gemma3",
+            [
+                "query_pre_attn_scalar": 16,
+                "layer_types": ["sliding_attention", "sliding_attention"],
+            ]
+        ),
+        (
+            // Numbers that fp32 holds, as a file has them.
+            "phi3_longrope",
+            [
+                "rope_parameters": [
+                    "rope_type": "longrope", "rope_theta": 10000, "partial_rotary_factor": 0.75,
+                    "original_max_position_embeddings": 320, "attention_factor": 1.25,
+                    "short_factor": [1, 1.25, 1.5, 2, 2.5, 3],
+                    "long_factor": [1, 1.5, 3, 8, 20, 30],
+                ]
+            ]
+        ),
+    ]
+
+    @Test(arguments: implied)
+    func `of another architecture is the same model when it is read again`(
+        name: String, settings: [String: JSON]
+    ) throws {
+        try Fixtures.withTemporaryFolder { folder in
+            let source = try Checkpoints.open(tiny(name, in: folder, settings: settings))
+            let gguf = try export(source.path, to: folder + "/x.gguf")
+            var expected = try ModelConfiguration(source)
+            if name == "mistral_sw8" {
+                // Llama's files tell no window: texts end with it, within which all attention is local.
+                expected.maximumPositions = 8
+                (expected.slidingWindow, expected.localLayers) = (nil, [])
+            }
+            #expect(try ModelConfiguration(gguf) == expected)
+            #expect(Set(gguf.tensorNames) == Set(source.tensorNames))
+            for name in source.tensorNames {
+                for (got, value) in try zip(elements(name, of: gguf), elements(name, of: source)) {
+                    // Gemma's norms are stored with 1 added, and so rounded to a unit of numbers below 4.
+                    #expect(abs(got - value) <= (name.hasSuffix("norm.weight") ? 0x1p-22 : 0))
+                }
+            }
+        }
+    }
+
+    @Test(
+        arguments: [
+            ("qwen3_window", [:], "layer_types"), ("gemma2", [:], "query_pre_attn_scalar"),
+            ("gemma3", ["query_pre_attn_scalar": 16], "layer_types"),
+            (
+                "gemma2", ["query_pre_attn_scalar": 24, "final_logit_softcapping": nil],
+                "final_logit_softcapping"
+            ),
+            (
+                "qwen3_window", ["layer_types": ["full_attention", "full_attention"]],
+                "self_attn.k_proj.bias"
+            ),
+        ] as [(String, [String: JSON], String)])
+    func `of a model that llama.cpp would take for another is refused`(
+        name: String, settings: [String: JSON], word: String
+    ) throws {
+        try Fixtures.withTemporaryFolder { folder in
+            let model = try tiny(name, in: folder, settings: settings)
+            let error = try failure { _ = try export(model, to: folder + "/x.gguf") }
+            #expect(error?.code == .unsupported)
+            #expect(error?.description.contains(word) == true, "\(String(describing: error))")
+            #expect(!FileManager.default.fileExists(atPath: folder + "/x.gguf"))
+        }
     }
 
     @Test(arguments: ["llama_plain_mha", "llama_rope3_gqa_tied"])

@@ -40,10 +40,8 @@ public func exportGGUF(
             TensorDescription(name: stored, type: shape.count == 2 ? type : .f32, shape: shape))
     }
     let factors = architecture.ropeFactors()
-    if let factors {
-        tensors.append(
-            TensorDescription(
-                name: GGUFConfiguration.ropeFactors, type: .f32, shape: [factors.count]))
+    tensors += factors.map {
+        TensorDescription(name: $0.name, type: .f32, shape: [$0.factors.count])
     }
     let metadata = try ggufMetadata(of: original, architecture, type: type)
     try GGUFWriter.write(to: path, metadata: metadata, tensors) { file in
@@ -51,17 +49,15 @@ public func exportGGUF(
             let tensor = tensors[index]
             let floats = Buffer<Float>(uninitialized: tensor.shape.reduce(1, *))
             try source.floats(name, into: floats.pointer)
-            try architecture.reordered(floats, of: name, columns: tensor.shape.last ?? 1)
+            try architecture.stored(floats, of: name, columns: tensor.shape.last ?? 1)
                 .withBytes(as: tensor.type, of: name, on: compute) {
                     try file.write($0, as: tensor.name)
                 }
             try source.tensor(name).releasePages()
             progress(QuantizeProgress(tensors: index + 1, total: names.count, name: name))
         }
-        if let factors {
-            try factors.withBytes(as: .f32, of: GGUFConfiguration.ropeFactors, on: compute) {
-                try file.write($0, as: GGUFConfiguration.ropeFactors)
-            }
+        for (name, factors) in factors {
+            try factors.withBytes(as: .f32, of: name, on: compute) { try file.write($0, as: name) }
         }
     }
     return ExportReport(

@@ -60,6 +60,11 @@ enum GGUFPreTokenizer {
             }
         }
         for stage in try parts(root.section("pre_tokenizer"), "pretokenizers") {
+            // Gemma's cuts at spaces, of which the normalizer has left none.
+            if escapes, try stage.type() == "Split", stage.json["pattern"]?["String"]?.string == " "
+            {
+                continue
+            }
             // A Metaspace that cuts words apart gives the same tokens: none has a space within.
             guard try stage.type() == "Metaspace" else { throw unnamed(stage) }
             escapes = true
