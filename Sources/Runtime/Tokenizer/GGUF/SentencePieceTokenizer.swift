@@ -42,7 +42,9 @@ func sentencePieceDecoder(addsPrefix: Bool) -> JSON {
 }
 
 /// The merges that a vocabulary with scores stands for: each way to cut a token into two tokens, best score
-/// first (transformers' `generate_merges`). None makes a token that `isLeftOut`.
+/// first (transformers' `generate_merges`).
+///
+/// - isLeftOut: the tokens that none makes.
 private func impliedMerges(
     _ vocabulary: JSON.Object, _ metadata: GGUFTokenizerMetadata, isLeftOut: (Int) -> Bool
 ) throws -> [JSON] {
