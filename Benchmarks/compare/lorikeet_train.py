@@ -59,18 +59,24 @@ def command(options: argparse.Namespace, data: pathlib.Path, output: pathlib.Pat
     return [str(word) for word in words]
 
 
+def measured(words: list[str], output: pathlib.Path) -> tuple[dict[str, object], list[dict[str, float]]]:
+    """What a run printed, with the seconds of its steps, and what it wrote of each; without the first step."""
+    run = subprocess.run(words, stdout=subprocess.PIPE, check=True)
+    result = json.loads(run.stdout)
+    lines = (output / "metrics.jsonl").read_text().splitlines()
+    steps = [json.loads(line) for line in lines][1:]
+    result["step_seconds"] = [step["tokens"] / step["tokens_per_second"] for step in steps]
+    result["median_step_seconds"] = statistics.median(result["step_seconds"])
+    return result, steps
+
+
 def main() -> None:
     options = arguments()
     with tempfile.TemporaryDirectory() as folder:
         data, output = pathlib.Path(folder, "rows.jsonl"), pathlib.Path(folder, "adapter")
         write_rows(data, options.model, (1 + options.steps) * options.batch_size, options.length)
-        run = subprocess.run(command(options, data, output), stdout=subprocess.PIPE, check=True)
-        result = json.loads(run.stdout)
-        lines = (output / "metrics.jsonl").read_text().splitlines()
-    steps = [json.loads(line) for line in lines][1:]
-    result["step_seconds"] = [step["tokens"] / step["tokens_per_second"] for step in steps]
-    median = statistics.median(result["step_seconds"])
-    result["median_step_seconds"] = median
+        result, steps = measured(command(options, data, output), output)
+    median = result["median_step_seconds"]
     refactoring = [step.get("refactoring_seconds", 0) for step in steps]
     ratios = [seconds / (seconds - own) for seconds, own in zip(result["step_seconds"], refactoring)]
     result["plain_step_seconds"] = median / statistics.median(ratios)

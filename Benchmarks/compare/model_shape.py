@@ -1,4 +1,4 @@
-"""The sizes of the Llama models that are written with random weights, and where their numbers come from."""
+"""The sizes of the models that are written with random weights, and where their numbers come from."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -44,6 +44,103 @@ class Shape:
         yield "model.norm.weight", (self.hidden,)
         yield "lm_head.weight", (self.vocabulary, self.hidden)
 
+    def configuration(self) -> dict[str, object]:
+        """config.json"""
+        return {
+            "architectures": ["LlamaForCausalLM"],
+            "model_type": "llama",
+            "attention_bias": False,
+            "attention_dropout": 0.0,
+            "bos_token_id": 1,
+            "eos_token_id": 2,
+            "head_dim": self.head_size,
+            "hidden_act": "silu",
+            "hidden_size": self.hidden,
+            "initializer_range": 0.02,
+            "intermediate_size": self.intermediate,
+            "max_position_embeddings": self.positions,
+            "mlp_bias": False,
+            "num_attention_heads": self.heads,
+            "num_hidden_layers": self.layers,
+            "num_key_value_heads": self.key_value_heads,
+            "pretraining_tp": 1,
+            "rms_norm_eps": self.epsilon,
+            "rope_theta": self.theta,
+            "tie_word_embeddings": False,
+            "torch_dtype": "bfloat16",
+            "use_cache": True,
+            "vocab_size": self.vocabulary,
+        }
+
+
+@dataclasses.dataclass(frozen=True)
+class DebertaShape:
+    """DeBERTaV3 with a classifier of two classes."""
+
+    hidden: int
+    intermediate: int
+    layers: int
+    heads: int
+    buckets: int
+    positions: int
+    vocabulary: int
+
+    def tensors(self) -> Iterator[tuple[str, tuple[int, ...]]]:
+        def linear(name: str, inputs: int, outputs: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+            yield f"{name}.weight", (outputs, inputs)
+            yield f"{name}.bias", (outputs,)
+
+        def norm(name: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+            yield f"{name}.weight", (self.hidden,)
+            yield f"{name}.bias", (self.hidden,)
+
+        yield "deberta.embeddings.word_embeddings.weight", (self.vocabulary, self.hidden)
+        yield from norm("deberta.embeddings.LayerNorm")
+        yield "deberta.encoder.rel_embeddings.weight", (2 * self.buckets, self.hidden)
+        yield from norm("deberta.encoder.LayerNorm")
+        for layer in range(self.layers):
+            block = f"deberta.encoder.layer.{layer}"
+            for name in ("query", "key", "value"):
+                yield from linear(f"{block}.attention.self.{name}_proj", self.hidden, self.hidden)
+            yield from linear(f"{block}.attention.output.dense", self.hidden, self.hidden)
+            yield from norm(f"{block}.attention.output.LayerNorm")
+            yield from linear(f"{block}.intermediate.dense", self.hidden, self.intermediate)
+            yield from linear(f"{block}.output.dense", self.intermediate, self.hidden)
+            yield from norm(f"{block}.output.LayerNorm")
+        yield from linear("pooler.dense", self.hidden, self.hidden)
+        yield from linear("classifier", self.hidden, 2)
+
+    def configuration(self) -> dict[str, object]:
+        """config.json"""
+        return {
+            "architectures": ["DebertaV2ForSequenceClassification"],
+            "model_type": "deberta-v2",
+            "attention_probs_dropout_prob": 0.0,
+            "hidden_act": "gelu",
+            "hidden_dropout_prob": 0.0,
+            "hidden_size": self.hidden,
+            "initializer_range": 0.02,
+            "intermediate_size": self.intermediate,
+            "layer_norm_eps": 1e-7,
+            "max_position_embeddings": self.positions,
+            "max_relative_positions": -1,
+            "norm_rel_ebd": "layer_norm",
+            "num_attention_heads": self.heads,
+            "num_hidden_layers": self.layers,
+            "pad_token_id": 0,
+            "pooler_dropout": 0,
+            "pooler_hidden_act": "gelu",
+            "pooler_hidden_size": self.hidden,
+            "pos_att_type": ["p2c", "c2p"],
+            "position_biased_input": False,
+            "position_buckets": self.buckets,
+            "relative_attention": True,
+            "share_att_key": True,
+            "torch_dtype": "bfloat16",
+            "type_vocab_size": 0,
+            "vocab_size": self.vocabulary,
+        }
+
 
 SHAPES = {
     "tinyllama-1.1b": Shape(
@@ -55,6 +152,9 @@ SHAPES = {
     "llama-3-8b": Shape(
         hidden=4096, intermediate=14336, layers=32, heads=32, key_value_heads=8, positions=8192, vocabulary=128256,
         theta=500000.0
+    ),
+    "deberta-v3-base": DebertaShape(
+        hidden=768, intermediate=3072, layers=12, heads=12, buckets=256, positions=512, vocabulary=128100
     ),
 }
 

@@ -166,6 +166,13 @@ def training(setup: Setup) -> list[Measurement]:
     words = ("--batch-size", 1, "--length", 512, "--gradient-checkpointing")
     if not setup.quick:
         ours("lorikeet train 7B 512x1", "train 7B 512x1", llama2, *words, steps=1)
+    folder, nf4 = setup.shape("deberta-v3-base"), setup.shape_nf4("deberta-v3-base")
+    words = ("--batch-size", 32, "--length", 128, "--threads", 2, "--steps", steps)
+    command = script("lorikeet_encoder_train.py", "--lorikeet", setup.lorikeet, "--model", nf4, *words)
+    found.append(Measurement("lorikeet encoder", "train DeBERTa", command, (nf4,)))
+    for dtype in ("float32", "bfloat16"):
+        command = script("peers/encoder_lora.py", "--model", folder, "--dtype", dtype, *words)
+        found.append(Measurement(f"PEFT encoder {dtype}", "train DeBERTa", command, (folder,)))
     for method in ("reflora", "reflora-s"):
         ours(f"lorikeet {method}", "methods", setup.smollm2, *rows, "--method", method, steps=3 * steps)
     return found
@@ -311,6 +318,11 @@ def training_rows() -> list[Row]:
     row("train-7b", title, ours, None, 7)
     memory("train-7b-memory", f"{title}, peak memory", ours, None, 6e9)
     arithmetic("train-7b", title, "train 7B 512x1")
+    title = "DeBERTaV3-base shape, 32 × 128, rank 8"
+    for dtype, bound in (("float32", None), ("bfloat16", 1.5)):
+        sides = "lorikeet encoder", f"PEFT encoder {dtype}"
+        row(f"encoder-{dtype}", f"{title}, against transformers + PEFT in {dtype}", *sides, bound)
+        memory(f"encoder-{dtype}-memory", f"{title}, peak memory, against {dtype}", *sides, bound and 1 / 3)
     for method, bound in (("reflora", 1.005), ("reflora-s", 1.001)):
         title = f"Step time of {method} over the same step without its refactoring, SmolLM2 256 × 4"
         step, plain = (Figure(f"lorikeet {method}", f"{part}_step_seconds") for part in ("median", "plain"))

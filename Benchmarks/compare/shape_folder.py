@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from model_shape import SPECIAL_TOKENS, Repeated, Shape, normals
+from model_shape import SPECIAL_TOKENS, DebertaShape, Repeated, Shape, normals
 
 POOL_WEIGHTS = 16_777_213  # a prime; 32 MiB in bf16
 SHARD_BYTES = 2 << 30
@@ -17,12 +17,12 @@ SHARD_BYTES = 2 << 30
 Tensor = tuple[str, tuple[int, ...]]
 
 
-def write_folder(shape: Shape, folder: pathlib.Path) -> None:
+def write_folder(shape: Shape | DebertaShape, folder: pathlib.Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / "config.json", configuration(shape))
+    write_json(folder / "config.json", shape.configuration())
     tokens = {"bos_token_id": 1, "eos_token_id": 2}
     write_json(folder / "generation_config.json", {"_from_model_config": True, **tokens})
-    write_json(folder / "tokenizer.json", tokenizer(shape.vocabulary))
+    write_json(folder / "tokenizer.json", tokenizer(shape.vocabulary, encodes=isinstance(shape, DebertaShape)))
     write_json(
         folder / "tokenizer_config.json",
         {
@@ -40,36 +40,9 @@ def write_json(path: pathlib.Path, value: object) -> None:
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def configuration(shape: Shape) -> dict[str, object]:
-    return {
-        "architectures": ["LlamaForCausalLM"],
-        "model_type": "llama",
-        "attention_bias": False,
-        "attention_dropout": 0.0,
-        "bos_token_id": 1,
-        "eos_token_id": 2,
-        "head_dim": shape.head_size,
-        "hidden_act": "silu",
-        "hidden_size": shape.hidden,
-        "initializer_range": 0.02,
-        "intermediate_size": shape.intermediate,
-        "max_position_embeddings": shape.positions,
-        "mlp_bias": False,
-        "num_attention_heads": shape.heads,
-        "num_hidden_layers": shape.layers,
-        "num_key_value_heads": shape.key_value_heads,
-        "pretraining_tp": 1,
-        "rms_norm_eps": shape.epsilon,
-        "rope_theta": shape.theta,
-        "tie_word_embeddings": False,
-        "torch_dtype": "bfloat16",
-        "use_cache": True,
-        "vocab_size": shape.vocabulary,
-    }
-
-
-def tokenizer(vocabulary: int) -> dict[str, object]:
-    """A token a byte and no merges; the other ids are words that no text is split into."""
+def tokenizer(vocabulary: int, encodes: bool) -> dict[str, object]:
+    """A token a byte and no merges; the other ids are words that no text is split into. An encoder's text is put
+    between the special tokens."""
     words = SPECIAL_TOKENS + byte_spellings()
     words += [f"w{number}" for number in range(len(words), vocabulary)]
     special = [
@@ -92,7 +65,7 @@ def tokenizer(vocabulary: int) -> dict[str, object]:
         "added_tokens": special,
         "normalizer": None,
         "pre_tokenizer": byte_level,
-        "post_processor": None,
+        "post_processor": between_special_tokens() if encodes else None,
         "decoder": byte_level,
         "model": {
             "type": "BPE",
@@ -109,6 +82,20 @@ def tokenizer(vocabulary: int) -> dict[str, object]:
     }
 
 
+def between_special_tokens() -> dict[str, object]:
+    begin, end = ({"SpecialToken": {"id": token, "type_id": 0}} for token in SPECIAL_TOKENS[1:])
+    first, second = ({"Sequence": {"id": text, "type_id": 0}} for text in "AB")
+    return {
+        "type": "TemplateProcessing",
+        "single": [begin, first, end],
+        "pair": [begin, first, end, second, end],
+        "special_tokens": {
+            token: {"id": token, "ids": [number], "tokens": [token]}
+            for number, token in enumerate(SPECIAL_TOKENS[1:], start=1)
+        },
+    }
+
+
 def byte_spellings() -> list[str]:
     """The character that stands for each byte in a byte-level vocabulary: itself where Latin-1 prints it,
     else the next one from U+0100."""
@@ -117,7 +104,7 @@ def byte_spellings() -> list[str]:
     return [chr(byte if byte in printable else next(others)) for byte in range(256)]
 
 
-def write_weights(shape: Shape, folder: pathlib.Path) -> None:
+def write_weights(shape: Shape | DebertaShape, folder: pathlib.Path) -> None:
     pool = Repeated(bfloat16(normals(POOL_WEIGHTS)))
     shards = list(shard(shape.tensors()))
     names: dict[str, str] = {}
@@ -159,9 +146,10 @@ def write_shard(file: BinaryIO, tensors: list[Tensor], pool: Repeated) -> None:
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)  # the tensors begin at a multiple of 8 bytes
     file.write(struct.pack("<Q", len(text)) + text)
-    for _, dimensions in tensors:
+    for name, dimensions in tensors:
         if len(dimensions) == 1:
-            file.write(bfloat16(np.ones(dimensions, dtype=np.float32)).data)
+            value = 0 if name.endswith("bias") else 1
+            file.write(bfloat16(np.full(dimensions, value, dtype=np.float32)).data)
         else:
             for piece in pool.pieces(math.prod(dimensions)):
                 file.write(piece.data)

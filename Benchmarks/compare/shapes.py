@@ -10,7 +10,7 @@ The two hold different random numbers; only their shapes agree.
 import argparse
 import pathlib
 
-from model_shape import SHAPES
+from model_shape import SHAPES, Shape
 
 
 def main() -> None:
@@ -22,6 +22,8 @@ def main() -> None:
     if not options.output and not options.gguf:
         parser.error("say what to write: --output DIR, --gguf FILE or both")
     shape = SHAPES[options.shape]
+    if options.gguf and not isinstance(shape, Shape):
+        parser.error(f"--gguf: llama.cpp has no {options.shape}")
     if options.output:
         from shape_folder import write_folder
 

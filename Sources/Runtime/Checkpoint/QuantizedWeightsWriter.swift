@@ -192,7 +192,7 @@ final class QuantizedWeightsWriter {
 
     private func copy(_ item: QuantizationPlan.Item, to file: SafetensorsWriter) throws -> Int {
         try storedParts(of: item).reduce(0) { bytes, part in
-            try file.write(part.bytes, as: part.name)
+            try file.write(part, as: part.name)
             return bytes + part.bytes.count
         }
     }
@@ -233,7 +233,7 @@ final class QuantizedWeightsWriter {
         let stored = try source.tensor(item.name)
         // With bnb_4bit_quant_storage packed codes have a float's type, but not the matrix's shape.
         if source is HuggingFaceFolder, stored.type == plan.dtype, stored.shape == item.shape {
-            try file.write(stored.bytes, as: item.name)
+            try file.write(stored, as: item.name)
             return stored.bytes.count
         }
         if plan.dtype == .f32 {

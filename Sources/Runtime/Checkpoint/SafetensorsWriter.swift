@@ -88,20 +88,38 @@ public final class SafetensorsWriter {
 
     /// Writes the bytes of the tensor called `name`.
     public func write(_ bytes: UnsafeRawBufferPointer, as name: String) throws {
+        try output.write(bytes, at: place(bytes.count, name))
+    }
+
+    /// Writes the bytes of `tensor` as the tensor called `name`, and lets go of those that were written: an
+    /// embedding alone may be a gigabyte.
+    public func write(_ tensor: Tensor, as name: String) throws {
+        let begin = place(tensor.bytes.count, name)
+        for start in stride(from: 0, to: tensor.bytes.count, by: Self.partBytes) {
+            let end = min(start + Self.partBytes, tensor.bytes.count)
+            try output.write(
+                UnsafeRawBufferPointer(rebasing: tensor.bytes[start..<end]), at: begin + start)
+            tensor.releasePages(start..<end)
+        }
+    }
+
+    private static let partBytes = 32 << 20
+
+    /// Where in the file the `count` bytes of the tensor called `name` begin.
+    private func place(_ count: Int, _ name: String) -> Int {
         precondition(awaited.remove(name) != nil, "the tensor \(name) is not awaited")
         let begin: Int
         if let place = places[name] {
             precondition(
-                bytes.count == place.byteCount,
-                "\(bytes.count) bytes for \(name), not \(place.byteCount)")
+                count == place.byteCount, "\(count) bytes for \(name), not \(place.byteCount)")
             begin = place.begin
         } else {
-            precondition(bytes.count <= limits[name] ?? 0, "\(bytes.count) bytes for \(name)")
-            tensors.append(TensorDescription(name: name, type: .u8, shape: [bytes.count]))
+            precondition(count <= limits[name] ?? 0, "\(count) bytes for \(name)")
+            tensors.append(TensorDescription(name: name, type: .u8, shape: [count]))
             begin = dataEnd
-            dataEnd += bytes.count
+            dataEnd += count
         }
-        try output.write(bytes, at: 8 + headerBytes + begin)
+        return 8 + headerBytes + begin
     }
 
     /// Writes elements as the tensor called `name`.

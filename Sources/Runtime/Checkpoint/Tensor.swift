@@ -33,11 +33,12 @@ public struct Tensor: @unchecked Sendable {
 
     /// The same for a part of a matrix that has so many `rows`.
     func releasePages(ofRows part: Range<Int>, of rows: Int) {
-        let (begin, end) = (
-            bytes.count * part.lowerBound / rows, bytes.count * part.upperBound / rows
-        )
-        (owner as? MappedFile)?.releasePages(
-            of: UnsafeRawBufferPointer(rebasing: bytes[begin..<end]))
+        releasePages(bytes.count * part.lowerBound / rows..<bytes.count * part.upperBound / rows)
+    }
+
+    /// The same for some of the bytes.
+    func releasePages(_ part: Range<Int>) {
+        (owner as? MappedFile)?.releasePages(of: UnsafeRawBufferPointer(rebasing: bytes[part]))
     }
 }
 
