@@ -56,7 +56,7 @@ struct Classify: ParsableCommand {
     }
 }
 
-extension SequenceClassifier.Judgement {
+extension SequenceTask.Judgement {
     /// label and scores by label, or the score.
     fileprivate func json(labels: [String]) -> JSON {
         guard let label else { return ["score": .double(scores[0])] }

@@ -13,13 +13,14 @@ extension Adapter {
     ) throws {
         try self.init(
             configuration: files.configuration, factors: files.factors.factors,
-            source: files.source, name: name, manifest: manifest, allowNoEffect: allowNoEffect)
+            source: files.source, name: name, task: files.task, manifest: manifest,
+            allowNoEffect: allowNoEffect)
     }
 
     /// The same of an adapter_config.json and the tensors beside it.
     convenience init(
         configuration: [UInt8], factors: [StoredFactor], source: String, name: String,
-        manifest: BundleManifest?, allowNoEffect: Bool
+        task: SequenceTask?, manifest: BundleManifest?, allowNoEffect: Bool
     ) throws {
         let place = source + "/" + AdapterFiles.configurationName
         let json = try configuration.withUnsafeBytes { try JSON(parsing: $0, source: place) }
@@ -32,7 +33,7 @@ extension Adapter {
             allowNoEffect: allowNoEffect || !tensors.isEmpty)
         self.init(
             name: name, configuration: configuration, deltas: deltas, magnitudes: magnitudes,
-            tensors: tensors, manifest: manifest)
+            tensors: tensors, task: task, manifest: manifest)
     }
 
     /// What a model calls the tensor that PEFT stores as `name`.

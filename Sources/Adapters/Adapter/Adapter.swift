@@ -16,6 +16,8 @@ public final class Adapter: LowRankDeltas {
     public let magnitudes: [ModulePath: Buffer<Float>]
     /// Tensors of the model that it brings whole, by their names there: a classifier's head.
     public let tensors: [String: SavedTensor]
+    /// What a head that it brings judges; nil where nobody said.
+    public let task: SequenceTask?
     /// SHA-256 of modules, scales, factors, magnitudes and whole tensors: the adapter's identity, whatever it is called or stored as.
     public let digest: String
     /// The bundle's manifest, when it came from one.
@@ -34,7 +36,7 @@ public final class Adapter: LowRankDeltas {
     init(
         name: String, configuration: AdapterConfiguration, deltas: [ModulePath: LowRankDelta],
         magnitudes: [ModulePath: Buffer<Float>], tensors: [String: SavedTensor] = [:],
-        manifest: BundleManifest?, digest: String? = nil
+        task: SequenceTask? = nil, manifest: BundleManifest?, digest: String? = nil
     ) {
         self.name = name
         self.configuration = configuration
@@ -42,6 +44,7 @@ public final class Adapter: LowRankDeltas {
         self.magnitudes = magnitudes
         self.manifest = manifest
         self.tensors = tensors
+        self.task = task
         self.digest = digest ?? Self.digest(of: deltas, magnitudes, tensors)
     }
 
@@ -77,7 +80,7 @@ public final class Adapter: LowRankDeltas {
         return Adapter(
             name: name, configuration: configuration,
             deltas: Dictionary(uniqueKeysWithValues: prepared), magnitudes: magnitudes,
-            tensors: tensors, manifest: manifest, digest: digest)
+            tensors: tensors, task: task, manifest: manifest, digest: digest)
     }
 
     /// How many modules have a term.

@@ -3,7 +3,7 @@ import LorikeetQuant
 import LorikeetRuntime
 import OrderedCollections
 
-/// The two files that PEFT knows of an adapter, wherever they come from.
+/// The two files that PEFT knows of an adapter, wherever they come from, and what its head judges.
 struct AdapterFiles {
     static let configurationName = "adapter_config.json"
     static let factorsName = "adapter_model.safetensors"
@@ -12,13 +12,15 @@ struct AdapterFiles {
     var configuration: [UInt8]
     /// The content of adapter_model.safetensors.
     var factors: FactorFile
+    /// What task.json or a bundle's manifest says of a head's outputs; nil where nobody said.
+    var task: SequenceTask?
     /// The folder or bundle, for errors.
     var source: String
 
     /// The files of a PEFT folder.
     ///
     /// - Throws: `.notFound` for a missing file, `.unsupported` when the factors are a pickle or the files
-    ///   larger than `maximumBytes`.
+    ///   larger than `maximumBytes`, `.malformed` for a task.json that tells no task.
     init(folder: String, maximumBytes: Int) throws {
         source = folder
         let files = FileManager.default
@@ -42,11 +44,15 @@ struct AdapterFiles {
         }
         configuration = withExtendedLifetime(json) { Array(json.bytes) }
         factors = try FactorFile(bytes: file.bytes, owner: file, source: factorsPath)
+        task = try SequenceTask(besideAdapterIn: folder)
     }
 
-    init(configuration: [UInt8], factors: FactorFile, source: String) {
+    init(
+        configuration: [UInt8], factors: FactorFile, task: SequenceTask?, source: String
+    ) {
         self.configuration = configuration
         self.factors = factors
+        self.task = task
         self.source = source
     }
 
@@ -58,7 +64,7 @@ struct AdapterFiles {
     init(
         configuration: AdapterConfiguration, deltas: [ModulePath: LowRankDelta],
         magnitudes: [ModulePath: Buffer<Float>], saved: [String: SavedTensor] = [:],
-        type: FactorType, source: String
+        task: SequenceTask? = nil, type: FactorType, source: String
     ) throws {
         var tensors = saved.map {
             (name: "base_model.model.\($0.key)", shape: $0.value.shape, values: $0.value.values)
@@ -82,6 +88,7 @@ struct AdapterFiles {
                 "\(tensor.name) holds a number that is not finite as \(type)")
         }
         self.source = source
+        self.task = task
         self.configuration = Array(configuration.json.data(pretty: true))
         factors = try FactorFile(
             metadata: ["format": "pt"],
@@ -115,9 +122,13 @@ struct AdapterFiles {
         return files
     }
 
-    /// Writes both files into the folder at `path`, which exists.
+    /// Writes the files into the folder at `path`, which exists.
     func write(into path: String) throws {
         try AtomicOutput.write(configuration, to: path + "/" + Self.configurationName)
         try AtomicOutput.file(at: path + "/" + Self.factorsName) { try $0.write(factors.bytes) }
+        if let task {
+            try AtomicOutput.write(
+                task.json.data(pretty: true), to: path + "/" + SequenceTask.fileName)
+        }
     }
 }

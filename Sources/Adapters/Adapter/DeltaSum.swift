@@ -19,8 +19,15 @@ public final class DeltaSum: LowRankDeltas {
     /// The sum of adapters, each times its weight.
     ///
     /// - parts: adapters and w.
-    /// - Throws: `.unsupported` for a DoRA adapter that is not the only one or whose weight is not 1.
+    /// - Throws: `.unsupported` for a DoRA adapter, or one that brings tensors whole, that is not the only one or
+    ///   whose weight is not 1.
     public init(_ parts: [(adapter: Adapter, weight: Float)]) throws {
+        if let (adapter, _) = parts.first(where: { !$0.adapter.tensors.isEmpty }) {
+            throw LorikeetError(
+                .unsupported, adapter.name,
+                "an adapter with a head of its own cannot be scaled or added to another",
+                advice: "Use it alone.")
+        }
         if parts.count > 1 || parts.contains(where: { $0.weight != 1 }),
             let (adapter, _) = parts.first(where: \.adapter.configuration.usesDoRA)
         {

@@ -82,8 +82,8 @@ public enum AdapterBundle {
         options.name = options.name ?? adapter.name
         let files = try AdapterFiles(
             configuration: adapter.configuration, deltas: adapter.deltas,
-            magnitudes: adapter.magnitudes, saved: adapter.tensors, type: options.type ?? .fp32,
-            source: adapter.name)
+            magnitudes: adapter.magnitudes, saved: adapter.tensors, task: adapter.task,
+            type: options.type ?? .fp32, source: adapter.name)
         options.type = nil
         return try write(files, to: path, options: options)
     }
@@ -117,7 +117,8 @@ public enum AdapterBundle {
             ],
             base: adapter.configuration.baseModel, baseDigest: options.baseDigest,
             tokenizerDigest: options.tokenizerDigest,
-            chatTemplateDigest: options.chatTemplateDigest, training: options.training)
+            chatTemplateDigest: options.chatTemplateDigest,
+            training: options.training ?? files.task?.json)
         let text = Array(manifest.json.data(pretty: true)) + [0x0A]
         // The parts are bare pointers: what owns them must outlive the writing.
         try withExtendedLifetime(factors.bytes.owner) {

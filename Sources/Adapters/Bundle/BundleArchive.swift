@@ -131,8 +131,12 @@ struct BundleArchive {
         if manifest.encoding == .planes { factors = try BytePlanes.join(factors, source: path) }
         try Self.check(
             factors.bytes, AdapterFiles.factorsName, manifest.unpacked, path, isHashed: isComplete)
-        return AdapterFiles(configuration: try configuration(), factors: factors, source: path)
+        return AdapterFiles(
+            configuration: try configuration(), factors: factors, task: task, source: path)
     }
+
+    // What the training made its head judge.
+    private var task: SequenceTask? { manifest.training.flatMap(SequenceTask.init) }
 
     /// The adapter in `files`, called `name` or else as the manifest calls it.
     ///
@@ -159,7 +163,7 @@ struct BundleArchive {
     ) throws -> Adapter {
         let adapter = try Adapter(
             configuration: configuration, factors: factors, source: path,
-            name: name ?? manifest.name, manifest: manifest, allowNoEffect: false)
+            name: name ?? manifest.name, task: task, manifest: manifest, allowNoEffect: false)
         guard adapter.digest == manifest.digest else {
             throw LorikeetError(
                 .malformed, path, "the adapter's digest", expected: manifest.digest,

@@ -1,4 +1,3 @@
-import Foundation
 import LorikeetQuant
 public import LorikeetRuntime
 
@@ -11,57 +10,31 @@ public struct SequenceClassifier: Sendable {
     /// What is judged.
     public let task: SequenceTask
 
-    /// What a text was judged as.
-    public struct Judgement: Sendable, Equatable {
-        /// The likeliest class; nil for a number.
-        public var label: String?
-        /// The probability of each class in the order of the task's labels; the number itself for a number.
-        public var scores: [Double]
-    }
-
     /// A classifier over `encoder`, whose head is the checkpoint's or that of the adapter at `path`.
     ///
     /// - Throws: what loading the adapter throws; `.unsupported` where there is no head.
     public init(_ encoder: TextEncoder, adapter path: String?) throws {
-        self.encoder = encoder
         let adapter = try path.map { try Adapters.load($0, over: encoder) }
-        self.adapter = adapter
-        let brought = adapter?.tensor("classifier.bias")
-        guard let outputs = (brought ?? encoder.model.headTensors["classifier.bias"])?.count else {
+        guard let task = SequenceTask(adapter, over: encoder) else {
             throw LorikeetError(
                 .unsupported, encoder.checkpoint.path, "the model has no classifier",
                 advice: "Pass an adapter that was trained with --task: --adapter.")
         }
-        let stated = try path.flatMap { try SequenceTask(ofAdapter: $0, adapter) }
-        let judged = stated ?? SequenceTask(encoder.model.configuration)
-        // An adapter of PEFT's says nothing of labels: numbers, as transformers has them.
-        task =
-            judged.labels.count == outputs
-            ? judged
-            : SequenceTask(
-                kind: outputs == 1 ? .regression : .classification,
-                labels: (0..<outputs).map { "LABEL_\($0)" })
+        (self.encoder, self.adapter, self.task) = (encoder, adapter, task)
     }
 
     /// Judges each of `texts`, which may be pairs.
     ///
     /// - Throws: as `EncoderPass`.
-    public func callAsFunction(_ texts: [(String, pair: String?)]) throws -> [Judgement] {
+    public func callAsFunction(
+        _ texts: [(String, pair: String?)]
+    ) throws -> [SequenceTask.Judgement] {
         try judge(texts.map { encoder.row($0.0, pair: $0.pair) })
     }
 
     /// Judges each of `rows`.
-    func judge(_ rows: [TrainingRow]) throws -> [Judgement] {
-        try encoder.logits(of: rows, adapter: adapter).map { outputs in
-            guard task.kind == .classification else {
-                return Judgement(label: nil, scores: outputs.map(Double.init))
-            }
-            let top = Double(outputs.max() ?? 0)
-            let weights = outputs.map { exp(Double($0) - top) }
-            let sum = weights.reduce(0, +)
-            return Judgement(
-                label: task.labels[SequenceTask.largest(outputs)], scores: weights.map { $0 / sum })
-        }
+    func judge(_ rows: [TrainingRow]) throws -> [SequenceTask.Judgement] {
+        try encoder.logits(of: rows, adapter: adapter).map { task.judgement(of: $0) }
     }
 
     /// What measuring it on a table's rows gave.
@@ -105,22 +78,5 @@ public struct SequenceClassifier: Sendable {
             path: path, rows: table.count, loss: loss / Double(table.count),
             scores: task.scores(outputs: outputs, targets: table.rows.compactMap(\.target)),
             seconds: (clock.now - start) / .seconds(1), outputs: outputs)
-    }
-}
-
-extension SequenceTask {
-    /// What the adapter at `path` says of its task: in task.json of a folder, in a bundle's manifest.
-    init?(ofAdapter path: String, _ adapter: Adapter?) throws {
-        if let training = adapter?.manifest?.training {
-            guard let task = SequenceTask(training) else { return nil }
-            self = task
-            return
-        }
-        let file = "\(path)/\(Self.fileName)"
-        guard FileManager.default.fileExists(atPath: file) else { return nil }
-        guard let task = SequenceTask(try JSON(contentsOf: file)) else {
-            throw LorikeetError(.malformed, file, "no task and labels")
-        }
-        self = task
     }
 }

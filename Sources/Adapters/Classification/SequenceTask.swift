@@ -1,3 +1,5 @@
+import Foundation
+import LorikeetQuant
 public import LorikeetRuntime
 
 /// What a sequence is judged as, and what the outputs are called.
@@ -30,6 +32,34 @@ public struct SequenceTask: Sendable, Equatable {
 
     /// The file beside an adapter's that tells the task: PEFT's own know nothing of labels.
     static let fileName = "task.json"
+
+    /// What the file in an adapter's folder says; nil without one.
+    ///
+    /// - Throws: `.malformed` for one that tells no task.
+    init?(besideAdapterIn folder: String) throws {
+        let file = "\(folder)/\(Self.fileName)"
+        guard FileManager.default.fileExists(atPath: file) else { return nil }
+        guard let task = SequenceTask(try JSON(contentsOf: file)) else {
+            throw LorikeetError(.malformed, file, "no task and labels")
+        }
+        self = task
+    }
+
+    /// What `adapter` judges over `encoder`, or without one the encoder itself; nil where neither has a
+    /// classifier.
+    public init?(_ adapter: Adapter?, over encoder: TextEncoder) {
+        let bias =
+            adapter?.tensor("classifier.bias") ?? encoder.model.headTensors["classifier.bias"]
+        guard let outputs = bias?.count else { return nil }
+        let stated = adapter?.task ?? SequenceTask(encoder.model.configuration)
+        // An adapter of PEFT's says nothing of labels: numbers, as transformers has them.
+        self =
+            stated.labels.count == outputs
+            ? stated
+            : SequenceTask(
+                kind: outputs == 1 ? .regression : .classification,
+                labels: (0..<outputs).map { "LABEL_\($0)" })
+    }
 
     /// The object of that file, also in a bundle's manifest.
     public var json: JSON {
@@ -71,6 +101,27 @@ public struct SequenceTask: Sendable, Equatable {
         TaskMetric.all(of: kind).map {
             MetricValue(metric: $0, value: value(of: $0, outputs: outputs, targets: targets))
         }
+    }
+
+    /// What a text with these outputs of a head is judged as.
+    ///
+    /// - outputs: logits of the classes, or the one number.
+    public func judgement(of outputs: [Float]) -> Judgement {
+        guard kind == .classification else {
+            return Judgement(label: nil, scores: outputs.map(Double.init))
+        }
+        let top = Double(outputs.max() ?? 0)
+        let weights = outputs.map { exp(Double($0) - top) }
+        let sum = weights.reduce(0, +)
+        return Judgement(label: labels[Self.largest(outputs)], scores: weights.map { $0 / sum })
+    }
+
+    /// What a text was judged as.
+    public struct Judgement: Sendable, Equatable {
+        /// The likeliest class; nil for a number.
+        public var label: String?
+        /// The probability of each class in the order of the task's labels; the number itself for a number.
+        public var scores: [Double]
     }
 
     /// The index of the largest output; the first of several.

@@ -130,6 +130,25 @@ import Testing
         #expect(files[0] == files[1])
     }
 
+    @Test func `its classes stay with the adapter, however it is packed`() throws {
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let encoder = try encoder("bert_cls")
+        let output = "\(folder)/adapter"
+        _ = try tuning("label", method: .lora, steps: 1).run(
+            encoder, data: table(20, "train.tsv"), output: output, replace: false)
+        try AdapterBundle.pack(output, to: "\(folder)/a.lorikeet")
+        // As a registry packs what leaves its memory.
+        try AdapterBundle.pack(
+            Adapters.load(output, over: encoder), to: "\(folder)/b.lorikeet")
+        try AdapterBundle.unpack("\(folder)/b.lorikeet", to: "\(folder)/unpacked")
+        for path in ["adapter", "a.lorikeet", "b.lorikeet", "unpacked"] {
+            let classifier = try SequenceClassifier(encoder, adapter: "\(folder)/\(path)")
+            #expect(classifier.task.labels == ["no", "yes"], "\(path)")
+        }
+        try Data("[]".utf8).write(to: URL(filePath: "\(output)/task.json"))
+        #expect(throws: LorikeetError.self) { try Adapters.load(output, over: encoder) }
+    }
+
     @Test func `what cannot be done is refused before the first step`() throws {
         defer { try? FileManager.default.removeItem(atPath: folder) }
         let encoder = try encoder("bert_cls")
