@@ -105,6 +105,15 @@ extension QuantizationPlan {
             guard let data = try tokenizerFiles[name] ?? source.file(name) else { continue }
             try AtomicOutput.write(data, to: "\(folder)/\(name)")
         }
+        for name in SentenceFiles.names {
+            guard let data = try source.file(name) else { continue }
+            let path = "\(folder)/\(name)"
+            // What keeps it from being made keeps the file from being written.
+            try? FileManager.default.createDirectory(
+                atPath: (path as NSString).deletingLastPathComponent,
+                withIntermediateDirectories: true)
+            try AtomicOutput.write(data, to: path)
+        }
     }
 }
 

@@ -16,6 +16,8 @@ public final class TextEncoder: Sendable {
     public let tokenizer: Tokenizer
     /// How hidden states become a vector.
     public let pooling: Pooling
+    /// Whether vectors are divided by their lengths.
+    public let normalizes: Bool
     /// The most tokens of a text that is embedded: the model's, or what sentence-transformers' files say.
     public let maximumLength: Int
     /// What it computes on.
@@ -45,6 +47,7 @@ public final class TextEncoder: Sendable {
         }
         let files = SentenceFiles(checkpoint)
         pooling = try files.pooling()
+        normalizes = try files.normalizes()
         maximumLength = min(
             try files.maximumLength() ?? .max, model.configuration.maximumPositions)
     }
@@ -79,7 +82,7 @@ public final class TextEncoder: Sendable {
     /// faster.
     public static let passTokens = 2048
 
-    /// The vector of each text, of length 1 [hidden].
+    /// The vector of each text [hidden], of length 1 unless the checkpoint's modules.json leaves that out.
     ///
     /// - Parameters:
     ///   - texts: cut at `maximumLength` tokens.
@@ -98,18 +101,31 @@ public final class TextEncoder: Sendable {
         of rows: [TrainingRow], adapter: (any LowRankDeltas)?
     ) throws -> [[Float]] {
         let pass = pass(for: rows)
+        var vectors: [[Float]] = []
+        try Self.inParts(rows, tokens: Self.passTokens) {
+            vectors += try embeddings(of: Array($0), adapter: adapter, in: pass)
+        }
+        return vectors
+    }
+
+    /// The vector of each row, all of which go through `pass` together.
+    ///
+    /// - Throws: as `EncoderPass`.
+    public func embeddings(
+        of rows: [TrainingRow], adapter: (any LowRankDeltas)?, in pass: EncoderPass
+    ) throws -> [[Float]] {
         let C = model.configuration.hiddenSize
         var vectors: [[Float]] = []
-        try Self.inParts(rows, tokens: Self.passTokens) { part in
-            try pass.hiddenStates(of: Array(part), adapter: adapter) { _, states, count in
-                // The sum points where the mean does.
-                var sum = [Double](repeating: 0, count: C)
-                for token in 0..<(pooling == .mean ? count : 1) {
-                    for c in 0..<C { sum[c] += Double(states[token * C + c]) }
-                }
-                let length = sum.reduce(0) { $0 + $1 * $1 }.squareRoot()
-                vectors.append(sum.map { Float($0 / max(length, 1e-12)) })
+        try pass.hiddenStates(of: rows, adapter: adapter) { _, states, count in
+            let tokens = pooling == .mean ? count : 1
+            var sum = [Double](repeating: 0, count: C)
+            for token in 0..<tokens {
+                for c in 0..<C { sum[c] += Double(states[token * C + c]) }
             }
+            // The sum points where the mean does.
+            let length = sum.reduce(0) { $0 + $1 * $1 }.squareRoot()
+            let divisor = normalizes ? max(length, 1e-12) : Double(tokens)
+            vectors.append(sum.map { Float($0 / divisor) })
         }
         return vectors
     }
@@ -139,7 +155,10 @@ public final class TextEncoder: Sendable {
 }
 
 /// What sentence-transformers' files beside a checkpoint say.
-private struct SentenceFiles {
+struct SentenceFiles {
+    /// Their names.
+    static let names = ["modules.json", "sentence_bert_config.json", "1_Pooling/config.json"]
+
     private let checkpoint: any Checkpoint
 
     init(_ checkpoint: any Checkpoint) { self.checkpoint = checkpoint }
@@ -168,6 +187,21 @@ private struct SentenceFiles {
                 expected: "pooling_mode_mean_tokens or pooling_mode_cls_token",
                 got: modes.joined(separator: ", "))
         }
+    }
+
+    /// Of modules.json; true without one.
+    ///
+    /// - Throws: `.unsupported` for a module that is not carried out, such as Dense.
+    func normalizes() throws -> Bool {
+        guard let modules = try json("modules.json")?.array else { return true }
+        let types = modules.compactMap { $0["type"]?.string?.split(separator: ".").last }
+        let known = ["Transformer", "Pooling", "Normalize"]
+        if let other = types.first(where: { !known.contains(String($0)) }) {
+            throw LorikeetError(
+                .unsupported, "\(checkpoint.path)/modules.json", "the module is not supported",
+                expected: known.joined(separator: ", "), got: String(other))
+        }
+        return types.contains("Normalize")
     }
 
     /// Of sentence_bert_config.json.

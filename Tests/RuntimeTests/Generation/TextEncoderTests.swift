@@ -40,10 +40,35 @@ private let miniLM = Fixtures.existing("models/cache/all-MiniLM-L6-v2")
             let texts = ["A man is eating food.", "The new movie is awesome."]
             let exact = try TextEncoder(path: #require(miniLM), compute: compute)
                 .embeddings(of: texts)
-            let quantized = try TextEncoder(path: path, compute: compute).embeddings(of: texts)
+            let encoder = try TextEncoder(path: path, compute: compute)
+            // sentence-transformers' files came along.
+            #expect(encoder.maximumLength == 256 && encoder.normalizes)
+            let quantized = try encoder.embeddings(of: texts)
             for (x, y) in zip(exact, quantized) {
                 // NF4 loses a tenth of a weight; the texts' own vectors are 0.1 apart from each other's.
                 #expect(zip(x, y).reduce(0) { $0 + $1.0 * $1.1 } > 0.95)
+            }
+        }
+    }
+
+    @Test func `are as long as modules.json leaves them, and other modules are refused`() throws {
+        try Fixtures.withTemporaryFolder { folder in
+            try TinyTextEncoder.write("bert_cls", to: folder + "/model")
+            func encoder(_ modules: String) throws -> TextEncoder {
+                try Data(modules.utf8).write(to: URL(filePath: folder + "/model/modules.json"))
+                return try TextEncoder(
+                    path: folder + "/model", compute: Compute(threads: 1, precision: .fp32))
+            }
+            let (head, tail) = ("[{\"type\": \"a.Transformer\"}, {\"type\": \"a.Pooling\"}", "]")
+            let mean = try encoder(head + tail).embeddings(of: ["ab"])[0]
+            let unit = try encoder(head + ", {\"type\": \"a.Normalize\"}" + tail)
+                .embeddings(of: ["ab"])[0]
+            let length = mean.reduce(0) { $0 + $1 * $1 }.squareRoot()
+            // LayerNorm leaves states of length 8: their mean is far from 1 as well.
+            #expect(length > 2)
+            #expect(zip(mean, unit).allSatisfy { abs($0 - $1 * length) <= 1e-5 })
+            #expect(throws: LorikeetError.self) {
+                try encoder(head + ", {\"type\": \"a.Dense\"}" + tail)
             }
         }
     }
