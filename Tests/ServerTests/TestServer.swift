@@ -55,7 +55,8 @@ final class TestServer: Sendable {
         self.engine = engine
         let served = try ServedModel(
             engine: engine,
-            adapters: RegistryAdapters(registry, roots: AllowedRoots([folder + "/adapters"])),
+            adapters: RegistryAdapters<EngineAdapter>(
+                registry, roots: AllowedRoots([folder + "/adapters"])),
             baseDigest: model.baseDigest())
         var serverOptions = ServerOptions()
         serverOptions.modelName = "tiny"

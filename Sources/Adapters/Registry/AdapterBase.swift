@@ -5,8 +5,8 @@ import Synchronization
 ///
 /// Its digest is computed once.
 public final class AdapterBase: Sendable {
-    /// The dimensions that an adapter must fit.
-    public let configuration: ModelConfiguration
+    private let modules: BlockModules
+    private let check: @Sendable (_ adapter: Adapter, _ source: String) throws -> Void
     private let norms: RowNorms?
     private let digest: (@Sendable () throws -> String)?
     private let knownDigest = Mutex<String?>(nil)
@@ -18,13 +18,20 @@ public final class AdapterBase: Sendable {
     ///   - norms: the norms of its weights, for DoRA adapters; nil refuses these.
     ///   - digest: the base's digest, asked for once, by the first bundle that states its own; nil accepts
     ///     a bundle of any base that fits.
-    public init(
+    public convenience init(
         _ configuration: ModelConfiguration, norms: RowNorms? = nil,
         digest: (@Sendable () throws -> String)? = nil
     ) {
-        self.configuration = configuration
-        self.norms = norms
-        self.digest = digest
+        self.init(configuration.modules, norms: norms, digest: digest) {
+            try $0.check(against: configuration, source: $1)
+        }
+    }
+
+    private init(
+        _ modules: BlockModules, norms: RowNorms?, digest: (@Sendable () throws -> String)?,
+        check: @escaping @Sendable (Adapter, String) throws -> Void
+    ) {
+        (self.modules, self.norms, self.digest, self.check) = (modules, norms, digest, check)
     }
 
     /// `model` as a base, with every check.
@@ -32,6 +39,16 @@ public final class AdapterBase: Sendable {
         self.init(
             model.model.configuration, norms: RowNorms(model.model, on: model.compute)
         ) { try model.baseDigest() }
+    }
+
+    /// `encoder` as a base, with every check.
+    public convenience init(_ encoder: TextEncoder) {
+        let (model, checkpoint) = (encoder.model, encoder.checkpoint)
+        self.init(
+            model.configuration.modules,
+            norms: RowNorms(on: encoder.compute) { model.weight(at: $0) },
+            digest: { try BaseDigest.of(checkpoint) }
+        ) { try $0.check(against: model.configuration, source: $1) }
     }
 
     /// Computes the digest, so that the first load is as fast as the others; reads the whole base.
@@ -42,7 +59,7 @@ public final class AdapterBase: Sendable {
     }
 
     /// How many linear layers an adapter could have terms at.
-    var moduleCount: Int { configuration.layerCount * configuration.modules.entries.count }
+    var moduleCount: Int { modules.layerCount * modules.entries.count }
 
     /// Reads the adapter at `path` and checks all that can be checked without running it.
     ///
@@ -52,9 +69,10 @@ public final class AdapterBase: Sendable {
         maximumBytes: Int
     ) throws -> Adapter {
         try Adapters.load(
-            path, for: configuration, norms: norms,
+            path, norms: norms,
             baseDigest: digest == nil ? nil : { try self.baseDigest() }, name: name,
-            allowOtherBase: allowOtherBase, trustedKeys: trustedKeys, maximumBytes: maximumBytes)
+            allowOtherBase: allowOtherBase, trustedKeys: trustedKeys, maximumBytes: maximumBytes
+        ) { try check($0, path) }
     }
 
     private func baseDigest() throws -> String {

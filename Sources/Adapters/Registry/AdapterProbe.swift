@@ -31,6 +31,29 @@ public final class AdapterProbe<Terms: Sendable>: Sendable {
         }
     }
 
+    /// A probe of adapters over `encoder`, in its arithmetic: of hidden states, and of the outputs of a head.
+    ///
+    /// - deltas: an adapter's terms as the encoder takes them.
+    public convenience init(
+        _ encoder: TextEncoder, deltas: @escaping @Sendable (Terms) -> any LowRankDeltas
+    ) {
+        let (model, compute) = (encoder.model, encoder.compute.alone())
+        let tokens = (1...2).map { Int32(7919 * $0 % model.configuration.vocabularySize) }
+        let rows = [TrainingRow(inputIDs: tokens, target: nil)]
+        self.init { terms in
+            let adapter = terms.map(deltas)
+            let pass = EncoderPass(model: model, compute: compute, maximumTokens: tokens.count)
+            var states: [Float] = []
+            try pass.hiddenStates(of: rows, adapter: adapter) { _, values, count in
+                states += UnsafeBufferPointer(
+                    start: values, count: count * model.configuration.hiddenSize)
+            }
+            let hasHead =
+                (adapter?.tensor("classifier.bias") ?? model.headTensors["classifier.bias"]) != nil
+            return hasHead ? try states + pass.logits(of: rows, adapter: adapter)[0] : states
+        }
+    }
+
     /// A probe of what `states` computes, with an adapter or without: the same bits for the same adapter.
     public init(states: @escaping @Sendable (Terms?) throws -> [Float]) {
         self.states = states

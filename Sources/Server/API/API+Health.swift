@@ -21,7 +21,7 @@ extension API {
     func metrics(_ request: Request, _ context: APIContext) -> Response {
         let names = adapters.list.map { ($0.digest, $0.name) }
         let text = metrics.text(
-            engine.statistics, adapterNames: Dictionary(names) { first, _ in first },
+            runner.statistics, adapterNames: Dictionary(names) { first, _ in first },
             evictions: adapters.evictions)
         return .text(text, type: "text/plain; version=0.0.4; charset=utf-8")
     }

@@ -29,7 +29,7 @@ extension API {
         [
             "id": .string(options.modelName), "object": "model", "created": .int(started),
             "owned_by": "lorikeet", "root": .string(options.modelName), "parent": nil,
-            "max_model_len": .int(engine.contextLength), "digest": .string(baseDigest),
+            "max_model_len": .int(runner.contextLength), "digest": .string(baseDigest),
         ]
     }
 
@@ -38,7 +38,7 @@ extension API {
         var entry: JSON = [
             "id": .string(info.name), "object": "model", "created": .int(info.created),
             "owned_by": "lorikeet", "root": .string(info.name),
-            "parent": .string(options.modelName), "max_model_len": .int(engine.contextLength),
+            "parent": .string(options.modelName), "max_model_len": .int(runner.contextLength),
             "digest": .string(info.digest),
         ]
         for (key, value) in info.details { entry[key] = value }

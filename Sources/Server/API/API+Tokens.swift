@@ -6,7 +6,7 @@ extension API {
     /// `POST /tokenize`: llama.cpp's `content`, vLLM's `prompt` or `messages`.
     func tokenize(_ request: Request, _ context: APIContext) async throws -> Response {
         let fields = try await fields(of: request)
-        let tokenizer = model.tokenizer
+        let tokenizer = runner.tokenizer
         if let content = try fields.string("content") {
             let addSpecial = try fields.bool("add_special") ?? false
             let withPieces = try fields.bool("with_pieces") ?? false
@@ -26,7 +26,7 @@ extension API {
         let withTexts = try fields.bool("return_token_strs") ?? false
         let texts = tokens.map { JSON.string(tokenizer.token(of: $0) ?? "") }
         return .json([
-            "count": .int(tokens.count), "max_model_len": .int(engine.contextLength),
+            "count": .int(tokens.count), "max_model_len": .int(runner.contextLength),
             "tokens": .array(tokens.map { .int(Int($0)) }),
             "token_strs": withTexts ? .array(texts) : .null,
         ])
@@ -35,8 +35,8 @@ extension API {
     private func tokens(of fields: RequestFields) async throws -> [Int32] {
         if let prompt = try fields.string("prompt") {
             let addSpecial = try fields.bool("add_special_tokens") ?? true
-            return try await prepare { [model] in
-                model.tokenizer.encode(prompt, addSpecialTokens: addSpecial)
+            return try await prepare { [runner] in
+                runner.tokenizer.encode(prompt, addSpecialTokens: addSpecial)
             }
         }
         guard fields.value("messages") != nil else {
@@ -45,8 +45,8 @@ extension API {
                 code: "missing_required_parameter")
         }
         let text = try await templated(fields)
-        return try await prepare { [model] in
-            model.tokenizer.encode(text, addSpecialTokens: false)
+        return try await prepare { [runner] in
+            runner.tokenizer.encode(text, addSpecialTokens: false)
         }
     }
 
@@ -56,13 +56,13 @@ extension API {
         _ = try fields.required("tokens")
         let tokens = try (fields.array("tokens") ?? []).map { value in
             guard let token = value.int.flatMap({ Int32(exactly: $0) }),
-                model.tokenizer.token(of: token) != nil
+                runner.tokenizer.token(of: token) != nil
             else {
                 throw APIError.type("tokens", expected: "tokens of the vocabulary", got: value)
             }
             return token
         }
-        let text = JSON.string(model.tokenizer.decode(tokens))
+        let text = JSON.string(runner.tokenizer.decode(tokens))
         return .json(["content": text, "prompt": text])
     }
 
@@ -77,6 +77,24 @@ extension API {
         let addPrompt = try fields.bool("add_generation_prompt") ?? true
         return try await prepare { [self] in
             try chatText(messages, variables: variables, addGenerationPrompt: addPrompt)
+        }
+    }
+
+    /// The text of a conversation, up to where an answer begins.
+    func chatText(
+        _ messages: [ChatMessage], tools: [ToolDefinition] = [], variables: [String: JSON],
+        addGenerationPrompt: Bool = true
+    ) throws -> String {
+        guard let template = runner.chatTemplate else {
+            throw APIError.unsupported(
+                "messages", "The model has no chat template: send a text instead.")
+        }
+        do {
+            return try template.render(
+                messages, addGenerationPrompt: addGenerationPrompt, offering: tools,
+                extra: variables)
+        } catch let error as LorikeetError {
+            throw APIError.invalid("messages", error.description)
         }
     }
 }

@@ -47,6 +47,11 @@ struct APIError: Error, Equatable {
         APIError(.badRequest, message, parameter: parameter, code: "unsupported")
     }
 
+    /// An answer that took too long.
+    static let lateAnswer = APIError(
+        .gatewayTimeout, "The answer took longer than the server allows.", type: "timeout_error",
+        code: "timeout")
+
     /// OpenAI's `{"error": {...}}`.
     var json: JSON {
         [

@@ -16,10 +16,14 @@ struct CompletionIdentity {
     ///
     /// - prefix: "chatcmpl" or "cmpl".
     init(prefix: String, model: String, fingerprint: String) {
-        let number = UUID().uuidString.filter { $0 != "-" }.lowercased()
-        id = "\(prefix)-\(number)"
+        id = Self.newID(prefix)
         self.model = model
         self.fingerprint = fingerprint
+    }
+
+    /// A name that no other response has.
+    static func newID(_ prefix: String) -> String {
+        "\(prefix)-\(UUID().uuidString.filter { $0 != "-" }.lowercased())"
     }
 
     /// An object of the response with these choices.

@@ -68,9 +68,7 @@ struct Generations: Sendable {
             }
             group.addTask {
                 try await Task.sleep(for: limits.time)
-                throw APIError(
-                    .gatewayTimeout, "The answer took longer than the server allows.",
-                    type: "timeout_error", code: "timeout")
+                throw APIError.lateAnswer
             }
             if let interval = limits.pause {
                 group.addTask {

@@ -25,6 +25,16 @@ enum PromptInput: Sendable {
         }
     }
 
+    /// Checks how many inputs a request brings: OpenAI's limit.
+    static func check(count: Int, name: String) throws {
+        guard count <= inputLimit else {
+            throw APIError.invalid(
+                name, "\(name): expected at most \(inputLimit), got \(count).")
+        }
+    }
+
+    private static let inputLimit = 2048
+
     private static func tokens(_ value: JSON, name: String) throws -> [Int32] {
         guard let values = value.array else {
             throw APIError.type(name, expected: "a string or tokens", got: value)

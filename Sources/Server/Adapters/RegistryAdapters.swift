@@ -3,9 +3,9 @@ public import LorikeetAdapters
 public import LorikeetRuntime
 
 /// The adapters of a registry, as the API asks for them.
-public final class RegistryAdapters: ServedAdapters {
-    /// What an engine takes of an adapter.
-    public typealias Registry = AdapterRegistry<PackedDeltas>
+public final class RegistryAdapters<Terms: AdapterTerms>: ServedAdapters {
+    /// Where they come from.
+    public typealias Registry = AdapterRegistry<Terms.Prepared>
 
     private let registry: Registry
     private let roots: AllowedRoots
@@ -16,20 +16,6 @@ public final class RegistryAdapters: ServedAdapters {
         self.roots = roots
     }
 
-    /// A registry over `model`, whose adapters are ready for an engine.
-    public static func registry(
-        _ model: LanguageModel, options: AdapterRegistryOptions = AdapterRegistryOptions()
-    ) -> Registry {
-        AdapterRegistry(
-            AdapterBase(model), options: options,
-            probe: AdapterProbe(model.model, on: model.compute) { $0 }
-        ) {
-            PackedDeltas($0, for: model.model.configuration, on: model.compute)
-        } memory: {
-            $0.memory
-        }
-    }
-
     /// The adapters, by name.
     public var list: [ServedAdapterInfo] { registry.statuses.map(info) }
 
@@ -37,12 +23,12 @@ public final class RegistryAdapters: ServedAdapters {
     public var evictions: Int { registry.statuses.reduce(0) { $0 + $1.evictions } }
 
     /// The adapter that `name` means, or pins.
-    public func adapter(named name: String) async throws -> SelectedAdapter {
+    public func adapter(named name: String) async throws -> SelectedAdapter<Terms> {
         selected(try await registry.acquire(AdapterReference(name)), name: name)
     }
 
     /// The sum of scaled adapters.
-    public func blend(_ parts: [BlendPart]) async throws -> SelectedAdapter {
+    public func blend(_ parts: [BlendPart]) async throws -> SelectedAdapter<Terms> {
         selected(try await registry.acquire(parts), name: "blend")
     }
 
@@ -60,10 +46,9 @@ public final class RegistryAdapters: ServedAdapters {
     /// Forgets an adapter.
     public func unload(name: String) async throws { try registry.unload(name: name) }
 
-    private func selected(_ served: Registry.Served, name: String) -> SelectedAdapter {
+    private func selected(_ served: Registry.Served, name: String) -> SelectedAdapter<Terms> {
         SelectedAdapter(
-            name: name.split(separator: "@").first.map(String.init) ?? name,
-            engine: EngineAdapter(key: served.key, deltas: served.prepared, owner: served))
+            name: name.split(separator: "@").first.map(String.init) ?? name, terms: Terms(served))
     }
 
     private func info(_ status: AdapterStatus) -> ServedAdapterInfo {
@@ -74,5 +59,33 @@ public final class RegistryAdapters: ServedAdapters {
         return ServedAdapterInfo(
             name: status.name, digest: status.version?.digest ?? "",
             created: Int(status.version?.loaded.timeIntervalSince1970 ?? 0), details: details)
+    }
+}
+
+extension RegistryAdapters<EngineAdapter> {
+    /// A registry over `model`, whose adapters are ready for an engine.
+    public static func registry(
+        _ model: LanguageModel, options: AdapterRegistryOptions = AdapterRegistryOptions()
+    ) -> Registry {
+        AdapterRegistry(
+            AdapterBase(model), options: options,
+            probe: AdapterProbe(model.model, on: model.compute) { $0 }
+        ) {
+            PackedDeltas($0, for: model.model.configuration, on: model.compute)
+        } memory: {
+            $0.memory
+        }
+    }
+}
+
+extension RegistryAdapters<EncoderAdapter> {
+    /// A registry over `encoder`, whose adapters are ready for a batcher.
+    public static func registry(
+        _ encoder: TextEncoder, options: AdapterRegistryOptions = AdapterRegistryOptions()
+    ) -> Registry {
+        // An adapter is used as it is, and its memory counted anyway.
+        AdapterRegistry(
+            AdapterBase(encoder), options: options, probe: AdapterProbe(encoder) { $0.deltas },
+            prepare: { EncoderAdapter.Prepared($0, over: encoder) }, memory: { _ in 0 })
     }
 }

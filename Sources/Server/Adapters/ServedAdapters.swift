@@ -2,7 +2,10 @@ public import LorikeetAdapters
 public import LorikeetRuntime
 
 /// The adapters that requests may name; what the API asks of them, from any thread.
-public protocol ServedAdapters: Sendable {
+public protocol ServedAdapters<Terms>: Sendable {
+    /// What runs a request takes of its adapter.
+    associatedtype Terms: Sendable
+
     /// The adapters, by name.
     var list: [ServedAdapterInfo] { get }
 
@@ -12,12 +15,12 @@ public protocol ServedAdapters: Sendable {
     /// The adapter that `name` means now, or the version that `name@digest` pins; a digest may be cut short.
     ///
     /// - Throws: `.notFound`.
-    func adapter(named name: String) async throws -> SelectedAdapter
+    func adapter(named name: String) async throws -> SelectedAdapter<Terms>
 
     /// Several adapters at once, each times its scale.
     ///
     /// - Throws: `.notFound`; `.unsupported` for what cannot be added up.
-    func blend(_ parts: [BlendPart]) async throws -> SelectedAdapter
+    func blend(_ parts: [BlendPart]) async throws -> SelectedAdapter<Terms>
 
     /// Loads the adapter at `path` as `name`; requests in flight keep the version that they have.
     ///
@@ -57,15 +60,15 @@ public struct ServedAdapterInfo: Sendable {
 }
 
 /// An adapter, or a blend, as a request uses it.
-public struct SelectedAdapter: Sendable {
+public struct SelectedAdapter<Terms: Sendable>: Sendable {
     /// What its requests are counted under.
     public var name: String
-    /// What an engine takes.
-    public var engine: EngineAdapter
+    /// What runs the request takes.
+    public var terms: Terms
 
     /// An adapter called `name`.
-    public init(name: String, engine: EngineAdapter) {
+    public init(name: String, terms: Terms) {
         self.name = name
-        self.engine = engine
+        self.terms = terms
     }
 }

@@ -13,12 +13,11 @@ final class EngineInbox: Sendable {
         var secondsPerRequest = 0.0
         var isStopping = false
         var isCancelling = false
-        var hasEnded = false
-        var ending: [CheckedContinuation<Void, Never>] = []
     }
 
     private let state = Mutex(State())
     private let signal = DispatchSemaphore(value: 0)
+    private let ended = Latch()
 
     /// Adds a request.
     ///
@@ -106,23 +105,8 @@ final class EngineInbox: Sendable {
     }
 
     /// Tells that the engine's thread ends.
-    func end() {
-        let waiting = state.withLock { state in
-            state.hasEnded = true
-            defer { state.ending = [] }
-            return state.ending
-        }
-        for continuation in waiting { continuation.resume() }
-    }
+    func end() { ended.open() }
 
     /// Returns when the engine's thread has ended.
-    func waitUntilEnded() async {
-        await withCheckedContinuation { continuation in
-            let hasEnded = state.withLock { state in
-                if !state.hasEnded { state.ending.append(continuation) }
-                return state.hasEnded
-            }
-            if hasEnded { continuation.resume() }
-        }
-    }
+    func waitUntilEnded() async { await ended.wait() }
 }

@@ -1,3 +1,4 @@
+public import LorikeetAdapters
 public import LorikeetRuntime
 
 /// What an engine is asked to generate.
@@ -39,5 +40,12 @@ public struct EngineAdapter: Sendable {
         self.key = key
         self.deltas = deltas
         self.owner = owner
+    }
+}
+
+extension EngineAdapter: AdapterTerms {
+    /// The factors that a registry packed.
+    public init(_ served: ServedAdapter<PackedDeltas>) {
+        self.init(key: served.key, deltas: served.prepared, owner: served)
     }
 }

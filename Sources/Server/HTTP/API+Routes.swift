@@ -2,7 +2,9 @@ import Hummingbird
 
 extension API {
     /// Every route: those that are open to all first, then those that need a key where keys are asked for.
-    func router() -> Router<APIContext> {
+    ///
+    /// - Throws: `LorikeetError` for a decoder's generation_config.json that cannot be read.
+    func router() throws -> Router<APIContext> {
         let router = Router(context: APIContext.self)
         router.add(middleware: RequestMiddleware(metrics: metrics))
         router.add(middleware: OriginMiddleware(origins: options.corsOrigins))
@@ -13,9 +15,12 @@ extension API {
 
         router.add(
             middleware: AccessMiddleware(keys: options.keys, origins: options.corsOrigins))
-        router.post("v1/chat/completions", use: chatCompletions)
-        router.post("v1/completions", use: completions)
-        router.post("v1/embeddings", use: embeddings)
+        switch served.model {
+        case .decoder(let engine, let adapters):
+            try DecoderAPI(self, engine, adapters).add(to: router)
+        case .encoder(let batcher, let adapters):
+            EncoderAPI(self, batcher, adapters).add(to: router)
+        }
         router.get("v1/models", use: models)
         router.get("v1/models/:id", use: model)
         router.post("v1/load_lora_adapter", use: loadAdapter)
@@ -25,5 +30,12 @@ extension API {
         router.post("apply-template", use: applyTemplate)
         router.get("metrics", use: metrics)
         return router
+    }
+}
+
+extension Router<APIContext> {
+    /// Says at `path` why the model has no such route.
+    func refuse(_ path: RouterPath, _ why: String) {
+        post(path) { _, _ -> Response in throw APIError.unsupported("model", why) }
     }
 }

@@ -54,9 +54,9 @@ public final class APIServer: Sendable {
     /// - Throws: what loading throws; `LorikeetError` for a checkpoint's generation_config.json that cannot be
     ///   read.
     package func open() throws {
-        let api = try API(load(), options: options, metrics: metrics, connections: connections)
+        let api = API(try load(), options: options, metrics: metrics, connections: connections)
+        try routes.open(api)
         self.api.withLock { $0 = api }
-        routes.open(api)
     }
 
     /// The names of the adapters that there are.
@@ -176,8 +176,8 @@ public final class APIServer: Sendable {
         if await !admission.waitUntilEmpty(for: options.shutdownTime) {
             logger.warning("answers are cut off")
         }
-        api.engine.stop(cancelling: true)
-        await api.engine.waitUntilStopped()
+        api.runner.stop(cancelling: true)
+        await api.runner.waitUntilStopped()
         await group.triggerGracefulShutdown()
     }
 

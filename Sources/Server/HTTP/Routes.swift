@@ -27,8 +27,10 @@ final class Routes: HTTPResponder {
     }
 
     /// Answers with the API from now on.
-    func open(_ api: API) {
-        let responder = api.router().buildResponder()
+    ///
+    /// - Throws: as `API.router`.
+    func open(_ api: API) throws {
+        let responder = try api.router().buildResponder()
         current.withLock { $0 = responder }
     }
 

@@ -103,6 +103,15 @@ final class ServerMetrics: Sendable {
         adapterGenerationTokens.add(result.completionTokens, adapter)
     }
 
+    /// Counts what an encoder has answered.
+    func encoded(tokens: Int, adapter: String, after time: Duration, queueSeconds: Double) {
+        success.add(1, model, "stop")
+        latency.observe(time.seconds, model)
+        queueTime.observe(queueSeconds, model)
+        adapterRequests.add(1, adapter)
+        adapterPromptTokens.add(tokens, adapter)
+    }
+
     /// All metrics as Prometheus reads them.
     ///
     /// - Parameters:

@@ -28,22 +28,34 @@ struct AdapterOptions: ParsableArguments {
     @Option(help: "A file of public keys, PEM: adapters that none of them signed are refused.")
     var trustedKeys: String?
 
-    /// An empty registry over `model`, which is ready for the first load.
-    func registry(
-        _ model: LanguageModel, baseName: String
-    ) throws -> RegistryAdapters.Registry {
+    /// The registry that `make` makes, with the adapters at `paths` in it, in step with --adapter-dir as long as
+    /// the program runs.
+    ///
+    /// - paths: NAME=PATH or PATH each.
+    func registry<Prepared: Sendable>(
+        baseName: String, loading paths: [String], _ logger: Logger,
+        make: (AdapterRegistryOptions) -> AdapterRegistry<Prepared>
+    ) throws -> AdapterRegistry<Prepared> {
         var options = AdapterRegistryOptions()
         options.maximumMemory = adapterMemory?.bytes
         options.cacheFolder = adapterCache
         options.trustedKeys = try trustedKeys.map { try TrustedKeys(path: $0) }
         options.reservedNames = [baseName]
-        let registry = RegistryAdapters.registry(model, options: options)
+        let registry = make(options)
         try registry.warmUp()
+        for word in paths {
+            let parts = word.split(separator: "=", maxSplits: 1).map(String.init)
+            let (name, path) =
+                parts.count == 2 ? (parts[0], parts[1]) : (Adapters.name(of: word), word)
+            Terminal.note("\(name): \(try registry.load(name: name, path: path).line)")
+        }
+        try watch(registry, logger)
         return registry
     }
 
-    /// Keeps `registry` in step with --adapter-dir, as long as the program runs.
-    func watch(_ registry: RegistryAdapters.Registry, _ logger: Logger) throws {
+    private func watch(
+        _ registry: AdapterRegistry<some Sendable>, _ logger: Logger
+    ) throws {
         guard let adapterDir else { return }
         let watcher = try AdapterFolderWatcher(adapterDir, registry: registry) { event in
             switch event {

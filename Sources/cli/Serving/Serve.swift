@@ -12,7 +12,8 @@ struct Serve: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Serve a model and its adapters over OpenAI's API.",
         discussion: """
-            The base and every adapter are models by name. Without --api-keys everybody who reaches the address may \
+            The base and every adapter are models by name. A decoder answers chats and completions, an encoder \
+            classifies texts and makes vectors of them. Without --api-keys everybody who reaches the address may \
             ask. SIGTERM and Ctrl-C let running answers end; a second one cuts them off.
             With --json one line on standard output tells the address once clients can connect.
             """)
@@ -79,19 +80,25 @@ struct Serve: ParsableCommand {
         let compute = Compute(
             threads: common.threads, precision: precision.precision ?? .int16,
             isBatchInvariant: true, niceness: 5)
-        let model = try LanguageModel(path: model, compute: compute)
-        let registry = try adapters.registry(model, baseName: name)
-        for word in adapter {
-            let parts = word.split(separator: "=", maxSplits: 1).map(String.init)
-            let (name, path) =
-                parts.count == 2 ? (parts[0], parts[1]) : (Adapters.name(of: word), word)
-            Terminal.note("\(name): \(try registry.load(name: name, path: path).line)")
+        let roots = try AllowedRoots(adapters.adapterRoot)
+        guard try EncoderConfiguration.describes(Checkpoints.open(model).configuration) else {
+            let model = try LanguageModel(path: model, compute: compute)
+            let registry = try adapters.registry(baseName: name, loading: adapter, logger) {
+                RegistryAdapters.registry(model, options: $0)
+            }
+            return ServedModel(
+                engine: Engine(model, options: limits.engine),
+                adapters: RegistryAdapters<EngineAdapter>(registry, roots: roots),
+                baseDigest: try model.baseDigest())
         }
-        try adapters.watch(registry, logger)
+        let encoder = try TextEncoder(path: model, compute: compute)
+        let registry = try adapters.registry(baseName: name, loading: adapter, logger) {
+            RegistryAdapters.registry(encoder, options: $0)
+        }
         return ServedModel(
-            engine: Engine(model, options: limits.engine),
-            adapters: RegistryAdapters(registry, roots: try AllowedRoots(adapters.adapterRoot)),
-            baseDigest: try model.baseDigest())
+            batcher: EncoderBatcher(encoder, options: limits.batcher),
+            adapters: RegistryAdapters<EncoderAdapter>(registry, roots: roots),
+            baseDigest: try BaseDigest.of(encoder.checkpoint))
     }
 
     /// Runs `body` to its end on other threads.

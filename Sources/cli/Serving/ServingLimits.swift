@@ -61,6 +61,14 @@ struct ServingLimits: ParsableArguments {
         options.shutdownTime = .seconds(shutdownTimeout)
     }
 
+    /// What a batcher takes on: its requests share one place to run and to wait.
+    var batcher: EncoderBatcherOptions {
+        var options = EncoderBatcherOptions()
+        options.waitingLimit = maxRunning + maxWaiting
+        options.contextLength = contextLength
+        return options
+    }
+
     /// The engine's part.
     var engine: EngineOptions {
         var options = EngineOptions()

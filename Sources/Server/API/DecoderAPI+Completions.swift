@@ -2,12 +2,12 @@ import HTTPTypes
 import Hummingbird
 import LorikeetRuntime
 
-extension API {
+extension DecoderAPI {
     /// `POST /v1/completions`.
     func completions(_ request: Request, _ context: APIContext) async throws -> Response {
-        let ticket = try admission.enter()
+        let ticket = try api.admission.enter()
         let completion = try CompletionRequest(
-            await fields(of: request), defaults: samplingDefaults, countLimit: answerLimit)
+            await api.fields(of: request), defaults: samplingDefaults, countLimit: answerLimit)
         let parameters = completion.parameters
         let answers = completion.prompts.count * parameters.count
         guard answers <= answerLimit else {
@@ -16,8 +16,8 @@ extension API {
                 "n: \(completion.prompts.count) prompts of \(parameters.count) answers are more than \(answerLimit)."
             )
         }
-        let adapter = try await adapter(for: completion.model, context)
-        let (prompts, echoed) = try await prepare { [model] in
+        let adapter = try await api.adapter(for: completion.model, in: adapters, context)
+        let (prompts, echoed) = try await api.prepare { [model] in
             let prompts = completion.prompts.map { $0.tokens(model.tokenizer) }
             let texts = completion.prompts.map {
                 completion.echoes ? $0.text(model.tokenizer) : ""
@@ -32,7 +32,7 @@ extension API {
         return try await answer(
             Work(
                 requests: prompts.flatMap {
-                    parameters.requests(prompt: $0, adapter: adapter?.engine)
+                    parameters.requests(prompt: $0, adapter: adapter?.terms)
                 },
                 answersPerPrompt: parameters.count, streams: parameters.streams,
                 includesUsage: parameters.includesUsage, adapter: adapter,

@@ -6,14 +6,14 @@ import LorikeetRuntime
 import NIOCore
 import Synchronization
 
-extension API {
+extension DecoderAPI {
     /// What a route has made of a request: what to generate, and how to write it.
     struct Work<Format: CompletionFormat>: Sendable {
         var requests: [EngineRequest]
         var answersPerPrompt: Int
         var streams: Bool
         var includesUsage: Bool
-        var adapter: SelectedAdapter?
+        var adapter: SelectedAdapter<EngineAdapter>?
         var identity: CompletionIdentity
         var format: Format
     }
@@ -29,14 +29,14 @@ extension API {
         let generations = try Generations(
             work.requests, on: engine,
             limits: GenerationLimits(
-                time: options.requestTime, pause: work.streams ? options.pauseTime : nil),
+                time: api.options.requestTime, pause: work.streams ? api.options.pauseTime : nil),
             holding: ticket,
             observe: observer(
                 of: work.requests.count, model: work.identity.model,
                 adapter: work.adapter?.name ?? "", context.logger))
-        let token = connections.add(context.channel) { generations.cancel() }
+        let token = api.connections.add(context.channel) { generations.cancel() }
         guard work.streams else {
-            defer { connections.remove(token) }
+            defer { api.connections.remove(token) }
             return .json(try await whole(work, generations))
         }
         return Response(
@@ -45,7 +45,7 @@ extension API {
                 .contentType: "text/event-stream; charset=utf-8", .cacheControl: "no-cache",
             ],
             body: ResponseBody { [self] writer in
-                defer { connections.remove(token) }
+                defer { api.connections.remove(token) }
                 try await stream(work, generations, to: &writer)
                 try await writer.finish(nil)
             })
@@ -130,7 +130,7 @@ extension API {
     ) -> @Sendable (Int, EngineEvent) -> Void {
         let start = ContinuousClock().now
         let begun = FirstTokens(count)
-        return { [metrics] index, event in
+        return { [metrics = api.metrics] index, event in
             switch event {
             case .token:
                 if begun.isFirst(index) {
@@ -168,7 +168,7 @@ private final class FirstTokens: Sendable {
     }
 }
 
-extension API.Work {
+extension DecoderAPI.Work {
     /// The tokens that end an answer and do not show; none where the answer goes on past them.
     fileprivate func hiddenTokens(of model: LanguageModel) -> Set<Int32> {
         requests.first?.ignoresEndTokens ?? false ? [] : model.endTokens
