@@ -35,50 +35,26 @@ public struct SequenceTuning: Sendable {
         note: (String) -> Void = { _ in },
         progress: (StepMetrics) throws -> Trainer.Disposition = { _ in .proceed }
     ) throws -> FineTuning.Report {
-        try AtomicOutput.requireAbsent(output, unless: replace)
-        try requireSupported()
-        let configuration = encoder.model.configuration
-        let modules = configuration.modules
-        try modules.require(tuning.targetModules, source: "--target-modules")
-        let length = min(tuning.maximumLength, configuration.maximumPositions)
-        let (table, data) = try read(encoder, data, maximumLength: length)
-
-        var options = tuning
-        options.training.validation.measure = ValidationOptions.Measure(
-            task: table.task, metric: metric)
-        let trainer = try Trainer(
-            data.rows, validation: data.validation, options: options.training,
-            maximumLength: length)
-        var report = data.report
-        report.steps = DataReport.Steps(trainer.order)
-        for line in report.lines { note(line) }
-        let tuning = FineTuning(options: options)
-        let adapter = try start(tuning, encoder, outputs: table.task.labels.count)
-        let shape = MemoryPlan.Data(data, maximumLength: length)
-        let passTokens = shape.passTokens(options.training)
-        let dimensions = TrainingPass.Dimensions(
-            tokens: passTokens, longestRow: shape.longestRow, rank: options.rank,
-            modules: modules.named(options.targetModules),
-            recomputesBlocks: options.recomputesBlocks, precision: encoder.compute.precision,
-            threads: encoder.compute.pool.count,
-            dropsInputs: options.training.regularization.dropout > 0,
-            scalesOutputs: options.training.method.trainsMagnitudes)
+        let preparation = try prepare(
+            encoder, data: data, output: output, replace: replace, note: note)
+        let (tuning, trainer) = (preparation.tuning, preparation.trainer)
+        let (options, modules) = (tuning.options, encoder.model.configuration.modules)
         var base = AdapterBundle.Options()
         base.baseDigest = try BaseDigest.of(encoder.checkpoint)
         base.tokenizerDigest = try TokenizerFiles(encoder.checkpoint).vocabulary.map {
             Digest.sha256(Array($0))
         }
         let job = FineTuning.Job(
-            trainer: trainer, adapter: adapter,
-            plan: try plan(encoder, adapter, dimensions, data: shape), data: report, base: base,
+            trainer: trainer, adapter: preparation.adapter, plan: preparation.plan,
+            data: preparation.report, base: base,
             identity: tuning.identity(
-                over: base, modules: modules, data: data, initialAdapter: nil,
+                over: base, modules: modules, data: preparation.data, initialAdapter: nil,
                 compute: encoder.compute
             ).adding([
                 "--task": kind.rawValue, "--text-columns": columns.texts.joined(separator: ","),
                 "--label-column": columns.label, "--metric": metric?.rawValue ?? "none",
             ]),
-            compute: encoder.compute, task: table.task
+            compute: encoder.compute, task: preparation.task
         ) { rank in
             var saved = tuning.configuration(
                 rank: rank, targets: .pattern(pattern(modules.named(options.targetModules))),
@@ -91,10 +67,73 @@ public struct SequenceTuning: Sendable {
             job, output: output, replace: replace, note: note, progress: progress
         ) {
             EncoderPass(
-                model: encoder.model, compute: encoder.compute, maximumTokens: passTokens,
+                model: encoder.model, compute: encoder.compute,
+                maximumTokens: preparation.passTokens,
                 purpose: .training(recomputesBlocks: options.recomputesBlocks),
                 regularization: options.training.passRegularization)
         }
+    }
+
+    /// What `run` would do with the same arguments; writes nothing.
+    ///
+    /// - Throws: what `run` would before its first step, but for what lies in checkpoints.
+    public func preview(
+        _ encoder: TextEncoder, data: String, output: String, replace: Bool
+    ) throws -> FineTuning.Preview {
+        let preparation = try prepare(
+            encoder, data: data, output: output, replace: replace, note: { _ in })
+        return FineTuning.Preview(
+            preparation.trainer, preparation.adapter, data: preparation.report,
+            plan: preparation.plan)
+    }
+
+    /// What a run works with, read and checked before its first step.
+    private struct Preparation {
+        /// The run, in passes that fit into the memory it may take.
+        let tuning: FineTuning
+        /// The most tokens that go through the model together.
+        let passTokens: Int
+        /// The peak that is planned for.
+        let plan: MemoryPlan
+        let data: TrainingData
+        let report: DataReport
+        let task: SequenceTask
+        let trainer: Trainer
+        let adapter: TrainableAdapter
+    }
+
+    /// Reads what a run works with; writes nothing.
+    private func prepare(
+        _ encoder: TextEncoder, data: String, output: String, replace: Bool,
+        note: (String) -> Void
+    ) throws -> Preparation {
+        try AtomicOutput.requireAbsent(output, unless: replace)
+        try requireSupported()
+        let configuration = encoder.model.configuration
+        try configuration.modules.require(tuning.targetModules, source: "--target-modules")
+        let length = min(tuning.maximumLength, configuration.maximumPositions)
+        let (table, data) = try read(encoder, data, maximumLength: length)
+        var options = tuning
+        options.training.validation.measure = ValidationOptions.Measure(
+            task: table.task, metric: metric)
+        let adapter = try start(
+            FineTuning(options: options), encoder, outputs: table.task.labels.count)
+        let shape = MemoryPlan.Data(data, maximumLength: length)
+        func plan(_ tuning: FineTuning) throws -> MemoryPlan {
+            try self.plan(tuning.options, encoder, adapter, data: shape)
+        }
+        let tuning = try FineTuning(options: options).fitted(vocabulary: nil, plan: plan)
+        let trainer = try Trainer(
+            data.rows, validation: data.validation, options: tuning.options.training,
+            maximumLength: length)
+        var report = data.report
+        report.steps = DataReport.Steps(trainer.order)
+        for line in report.lines { note(line) }
+        let fitted = try plan(tuning)
+        if options.maximumMemory != nil { note(tuning.description(of: fitted)) }
+        return Preparation(
+            tuning: tuning, passTokens: shape.passTokens(tuning.options.training), plan: fitted,
+            data: data, report: report, task: table.task, trainer: trainer, adapter: adapter)
     }
 
     private func requireSupported() throws {
@@ -114,7 +153,6 @@ public struct SequenceTuning: Sendable {
         try require(tuning.initialAdapter == nil, "--init-adapter", "is not there")
         try require(training.objective == .likelihood, "--objective", "has no other")
         try require(training.regularization.embeddingNoise == 0, "--neftune-alpha", "is not there")
-        try require(tuning.maximumMemory == nil, "--max-memory", "is not there")
         try require(
             metric.map(TaskMetric.all(of: kind).contains) ?? true, "--metric",
             "is not one of \(TaskMetric.all(of: kind).map(\.rawValue).joined(separator: ", ")):")
@@ -189,12 +227,21 @@ public struct SequenceTuning: Sendable {
             + "(\(modules.map { escaped($0.path) }.joined(separator: "|")))"
     }
 
+    /// What the peak of a run with `options` will be made of.
     private func plan(
-        _ encoder: TextEncoder, _ adapter: TrainableAdapter, _ dimensions: TrainingPass.Dimensions,
+        _ options: FineTuning.Options, _ encoder: TextEncoder, _ adapter: TrainableAdapter,
         data: MemoryPlan.Data
     ) throws -> MemoryPlan {
+        let dimensions = TrainingPass.Dimensions(
+            tokens: data.passTokens(options.training), longestRow: data.longestRow,
+            rank: options.rank,
+            modules: encoder.model.configuration.modules.named(options.targetModules),
+            recomputesBlocks: options.recomputesBlocks, precision: encoder.compute.precision,
+            threads: encoder.compute.pool.count,
+            dropsInputs: options.training.regularization.dropout > 0,
+            scalesOutputs: options.training.method.trainsMagnitudes)
         let trained = adapter.parameterCount * MemoryLayout<Float>.stride
-        let keepsBest = tuning.validation != nil && tuning.training.validation.keepsBest
+        let keepsBest = options.validation != nil && options.training.validation.keepsBest
         return MemoryPlan(
             [
                 .weights: encoder.model.weightMemory,

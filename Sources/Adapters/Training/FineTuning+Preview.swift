@@ -20,12 +20,20 @@ extension FineTuning {
         _ model: LanguageModel, data: String, output: String, replace: Bool
     ) throws -> Preview {
         let preparation = try prepare(model, data: data, output: output, replace: replace)
-        let trainer = preparation.trainer
+        return Preview(
+            preparation.trainer, preparation.adapter, data: preparation.report,
+            plan: preparation.plan)
+    }
+}
+
+extension FineTuning.Preview {
+    /// What `trainer` would do with `adapter`.
+    init(_ trainer: Trainer, _ adapter: TrainableAdapter, data: DataReport, plan: MemoryPlan) {
         let count = min(trainer.totalSteps, 100)
         let steps = (0..<count).map { $0 * (trainer.totalSteps - 1) / max(1, count - 1) }
-        return Preview(
-            data: preparation.report, predictedPeakMemoryBytes: preparation.plan.peak,
-            trainableParameters: preparation.adapter.parameterCount,
+        self.init(
+            data: data, predictedPeakMemoryBytes: plan.peak,
+            trainableParameters: adapter.parameterCount,
             learningRates: steps.map { ($0 + 1, trainer.learningRate(at: $0)) })
     }
 }

@@ -47,9 +47,6 @@ struct Train: ParsableCommand {
 
     func validate() throws {
         guard dataOptions.data != nil else { throw ValidationError("Missing --data FILE.jsonl.") }
-        guard taskOptions.task == nil || !dryRun else {
-            throw ValidationError("--dry-run: is not there with --task.")
-        }
         try precision.requireGradients()
     }
 
@@ -62,6 +59,11 @@ struct Train: ParsableCommand {
             var tuning = SequenceTuning(columns: columns)
             (tuning.tuning, tuning.kind, tuning.metric) = (options, kind, taskOptions.metric)
             let encoder = try TextEncoder(path: model, compute: compute)
+            guard !dryRun else {
+                return try show(
+                    tuning.preview(
+                        encoder, data: data, output: output, replace: outputOptions.force))
+            }
             return try train {
                 try tuning.run(
                     encoder, data: data, output: output, replace: outputOptions.force,
@@ -70,7 +72,11 @@ struct Train: ParsableCommand {
         }
         try requireRoom(for: options)
         let model = try LanguageModel(path: model, compute: compute)
-        guard !dryRun else { return try preview(model, options) }
+        guard !dryRun else {
+            return try show(
+                FineTuning(options: options).preview(
+                    model, data: data, output: output, replace: outputOptions.force))
+        }
         try train {
             try FineTuning(options: options).run(
                 model, data: data, output: output, replace: outputOptions.force,
@@ -135,9 +141,7 @@ struct Train: ParsableCommand {
             base, data: dataOptions.shape(for: checkpoint, options))
     }
 
-    private func preview(_ model: LanguageModel, _ options: FineTuning.Options) throws {
-        let preview = try FineTuning(options: options).preview(
-            model, data: dataOptions.data ?? "", output: output, replace: outputOptions.force)
+    private func show(_ preview: FineTuning.Preview) {
         if common.json {
             Terminal.print(preview.json)
         } else {

@@ -149,6 +149,37 @@ import Testing
         #expect(throws: LorikeetError.self) { try Adapters.load(output, over: encoder) }
     }
 
+    @Test func `a run is told beforehand, and made to fit into the memory it may take`() throws {
+        defer { try? FileManager.default.removeItem(atPath: folder) }
+        let encoder = try encoder("bert_cls")
+        let train = try table(64, "train.tsv")
+        var tuning = try tuning("label", method: .lora, steps: 3)
+        func preview() throws -> FineTuning.Preview {
+            try tuning.preview(encoder, data: train, output: "\(folder)/none", replace: false)
+        }
+        let usual = try preview()
+        #expect(usual.data.steps?.total == 3 && usual.learningRates.count == 3)
+        #expect(!FileManager.default.fileExists(atPath: "\(folder)/none"))
+        func run(_ output: String) throws -> (FineTuning.Report, notes: [String]) {
+            var notes: [String] = []
+            let report = try tuning.run(
+                encoder, data: train, output: "\(folder)/\(output)", replace: false,
+                note: { notes.append($0) })
+            return (report, notes)
+        }
+        let whole = try run("whole").0
+        #expect(whole.predictedPeakMemoryBytes == usual.predictedPeakMemoryBytes)
+        #expect(whole.trainableParameters == usual.trainableParameters)
+        tuning.tuning.maximumMemory = usual.predictedPeakMemoryBytes - 1
+        let (fitted, notes) = try run("fitted")
+        #expect(fitted.predictedPeakMemoryBytes < usual.predictedPeakMemoryBytes)
+        #expect(notes.contains { $0.contains("--batch-size 8 --accumulate 2") }, "\(notes)")
+        // The same rows a step: sums in another order.
+        #expect(abs(fitted.run.lastLoss - whole.run.lastLoss) < 1e-5)
+        tuning.tuning.maximumMemory = 1000
+        #expect(throws: LorikeetError.self) { try preview() }
+    }
+
     @Test func `what cannot be done is refused before the first step`() throws {
         defer { try? FileManager.default.removeItem(atPath: folder) }
         let encoder = try encoder("bert_cls")

@@ -11,12 +11,23 @@ extension FineTuning {
     /// - Throws: `.invalidArgument` where nothing fits, naming the smallest peak there is and its largest
     ///   part.
     public func fitted(_ base: MemoryPlan.Base, data: MemoryPlan.Data) throws -> FineTuning {
+        try fitted(vocabulary: base.model.configuration.vocabularySize) {
+            $0.memoryPlan(base, data: data)
+        }
+    }
+
+    /// The same of any model.
+    ///
+    /// - vocabulary: how many logits a token has; nil for a model without.
+    /// - plan: what the peak of a run will be made of.
+    func fitted(
+        vocabulary: Int?, plan: (FineTuning) throws -> MemoryPlan
+    ) throws -> FineTuning {
         guard let maximum = options.maximumMemory else { return self }
         try options.training.validate()
-        let vocabulary = base.model.configuration.vocabularySize
         var smallest: MemoryPlan?
         for candidate in candidates(vocabulary: vocabulary) {
-            let plan = candidate.memoryPlan(base, data: data)
+            let plan = try plan(candidate)
             if plan.peak <= maximum { return candidate }
             if plan.peak < smallest?.peak ?? .max { smallest = plan }
         }
@@ -32,17 +43,14 @@ extension FineTuning {
     }
 
     /// All ways to run, the fastest first.
-    private func candidates(vocabulary: Int) -> [FineTuning] {
+    private func candidates(vocabulary: Int?) -> [FineTuning] {
         let training = options.training
         let rows = training.batchSize * training.accumulate
         // Packs of another size hold other rows.
         let batches =
             training.batching == .packed
             ? [training.batchSize] : (1...training.batchSize).reversed().filter { rows % $0 == 0 }
-        let usual = options.lossChunk ?? TrainingPass.usualLossChunk(vocabulary: vocabulary)
-        // Fewer rows than 16 would decode the projection's weights for next to nothing.
-        var chunks = [usual]
-        while let last = chunks.last, last > 16 { chunks.append(max(16, last / 2)) }
+        let chunks = lossChunks(vocabulary: vocabulary)
         return [false, true].filter { $0 || !options.recomputesBlocks }.flatMap { recomputes in
             batches.flatMap { batch in
                 chunks.map { chunk in
@@ -50,11 +58,24 @@ extension FineTuning {
                     options.training.batchSize = batch
                     options.training.accumulate = rows / batch
                     options.recomputesBlocks = recomputes
-                    options.lossChunk = chunk == usual ? options.lossChunk : chunk
+                    options.lossChunk = chunk
                     return FineTuning(options: options)
                 }
             }
         }
+    }
+
+    /// How many positions' logits there may be at once, the most first; nil for the usual number.
+    private func lossChunks(vocabulary: Int?) -> [Int?] {
+        guard let vocabulary else { return [options.lossChunk] }
+        var last = options.lossChunk ?? TrainingPass.usualLossChunk(vocabulary: vocabulary)
+        var chunks = [options.lossChunk]
+        // Fewer rows than 16 would decode the projection's weights for next to nothing.
+        while last > 16 {
+            last = max(16, last / 2)
+            chunks.append(last)
+        }
+        return chunks
     }
 
     /// How a fitted run goes, in a line.
