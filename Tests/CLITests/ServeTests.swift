@@ -68,6 +68,20 @@ struct ServeTests {
         }
     }
 
+    @Test(.timeLimit(.minutes(5)))
+    func `an encoder is served`() async throws {
+        try await Fixtures.withTemporaryFolder { folder in
+            try TinyTextEncoder.write("bert_cls", to: folder + "/tiny")
+            let server = try await ServedProgram(["--model", folder + "/tiny"])
+            let classes = await (try server.post("/v1/classify", "{\"input\":\"ab\"}")).read()
+            #expect(classes?.contains("\"num_classes\":3") == true)
+            let vectors = await (try server.post("/v1/embeddings", "{\"input\":\"ab\"}")).read()
+            #expect(vectors?.contains("\"object\":\"embedding\"") == true)
+            server.running.send(SIGTERM)
+            #expect(server.running.outcome().status == 0)
+        }
+    }
+
     @Test(arguments: [
         (["--api-keys", "/nowhere"], "/nowhere"), (["--adapter", "x=/nowhere"], "/nowhere"),
         (["--tls-certificate", "/nowhere", "--tls-key", "/nowhere"], "/nowhere"),

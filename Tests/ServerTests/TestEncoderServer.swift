@@ -12,6 +12,7 @@ import Testing
 final class TestEncoderServer: Sendable {
     let folder: String
     let encoder: TextEncoder
+    let batcher: EncoderBatcher
     let server: APIServer
 
     /// Loads `model`, `bert_cls` or `deberta_v3_cls`, and the adapters of these names with these labels, none for
@@ -37,8 +38,10 @@ final class TestEncoderServer: Sendable {
             try Self.writeAdapter(to: path, labels: labels, seed: UInt64(index), encoder)
             try registry.load(name: name, path: path)
         }
+        let batcher = EncoderBatcher(encoder, options: options)
+        self.batcher = batcher
         let served = try ServedModel(
-            batcher: EncoderBatcher(encoder, options: options),
+            batcher: batcher,
             adapters: RegistryAdapters<EncoderAdapter>(
                 registry, roots: AllowedRoots([folder + "/adapters"])),
             baseDigest: BaseDigest.of(encoder.checkpoint))
@@ -101,8 +104,8 @@ final class TestEncoderServer: Sendable {
 
     /// Runs `body` with a client of the server's routes.
     func withClient<Value: Sendable>(
-        _ body: @Sendable (TestClient) async throws -> Value
+        _ setup: TestingSetup = .router, _ body: @Sendable (TestClient) async throws -> Value
     ) async throws -> Value {
-        try await server.application().test(.router) { try await body(TestClient(client: $0)) }
+        try await server.application().test(setup) { try await body(TestClient(client: $0)) }
     }
 }

@@ -1,12 +1,14 @@
 import Foundation
 import HTTPTypes
+import HummingbirdTesting
 import LorikeetAdapters
 import LorikeetRuntime
 import LorikeetServer
+import TestSupport
 import Testing
 
 /// What a server of an encoder does beside judging: vectors, and the routes that decoders have too.
-@Suite struct EncoderServerTests {
+@Suite(.timeLimit(.minutes(5))) struct EncoderServerTests {
     private func vectors(_ answer: TestAnswer) throws -> [[Float]] {
         #expect(answer.status == 200, "\(answer.text)")
         return try #require(try answer.json["data"]?.array).map {
@@ -198,6 +200,33 @@ import Testing
                     == 200)
             try await client.post("/v1/classify", ["input": "x", "model": "moods"]).expectError(
                 404, parameter: "model")
+        }
+    }
+
+    @Test func `a client that goes away takes its texts along`() async throws {
+        // A text a step, so that all take thousands of steps: seconds, when going takes milliseconds.
+        var options = EncoderBatcherOptions()
+        options.passTokens = 1
+        let server = try TestEncoderServer(batcher: options)
+        let text = JSON.string(String(repeating: "x", count: 60))
+        let body = (["input": .array(Array(repeating: text, count: 2048))] as JSON).text()
+        @Sendable func count() -> Int {
+            let statistics = server.batcher.statistics
+            return statistics.running + statistics.waiting
+        }
+        try await server.withClient(.live) { client in
+            let port = try #require(client.client.port)
+            let connections = try (0..<8).map { _ in try RawConnection(port: port) }
+            for connection in connections {
+                connection.send(
+                    "POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Length: "
+                        + "\(body.utf8.count)\r\n\r\n\(body)")
+            }
+            while count() == 0 { try await Task.sleep(for: .milliseconds(1)) }
+            for connection in connections { connection.drop() }
+            while count() > 0 { try await Task.sleep(for: .milliseconds(1)) }
+            #expect(server.batcher.statistics.steps < 8 * 2048)
+            #expect(try await client.post("/v1/embeddings", ["input": "x"]).status == 200)
         }
     }
 
