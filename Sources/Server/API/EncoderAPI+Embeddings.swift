@@ -17,6 +17,9 @@ extension EncoderAPI {
             limit: batcher.encoder.maximumLength)
         let vectors = try await outputs(
             .vectors, of: rows, adapter: adapter, model: model, context)
-        return .json(embedding.answer(vectors, tokens: rows.tokenCount, model: model))
+        // Of thousands of inputs the answer is megabytes of text.
+        return try await api.prepare {
+            .json(embedding.answer(vectors, tokens: rows.tokenCount, model: model))
+        }
     }
 }
