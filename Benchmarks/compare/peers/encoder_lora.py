@@ -6,14 +6,13 @@ step warms up.
 
 import argparse
 import json
-import statistics
-import time
 
 import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForSequenceClassification
 
-from memory import peak_bytes, resident_bytes
+from memory import resident_bytes
+from training_steps import measure
 
 LAYERS = r".*\.layer\.\d+\..*(_proj|dense)"
 
@@ -44,26 +43,14 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     before = resident_bytes()
     model = adapted(options)
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=2e-4, weight_decay=0.0)
     labels = torch.arange(options.batch_size) % 2
-    samples = []
-    for _ in range(1 + options.steps):
+
+    def losses() -> torch.Tensor:
         ids = torch.randint(3, model.config.vocab_size, (options.batch_size, options.length))
-        start = time.perf_counter()
-        optimizer.zero_grad()
-        loss = model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels).loss
-        loss.backward()
-        optimizer.step()
-        samples.append(time.perf_counter() - start)
-    result = {
-        "tokens_per_second": options.batch_size * options.length / statistics.median(samples[1:]),
-        "step_seconds": samples,
-        "loss": loss.item(),
-        "interpreter_bytes": before,
-        "peak_memory_bytes": peak_bytes(),
-    }
-    print(json.dumps(result))
+        return model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels).loss
+
+    tokens = options.batch_size * options.length
+    print(json.dumps(measure(model, losses, steps=options.steps, tokens=tokens, before=before)))
 
 
 if __name__ == "__main__":
