@@ -1,3 +1,5 @@
+import QuantKernels
+
 /// The scales of 4-bit blocks with the least error where inputs are large, instead of each block's absmax.
 ///
 ///     s = argmin Σᵢ hᵢ (wᵢ − s q(wᵢ / s))²

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import LorikeetAdapters
+import LorikeetQuant
 import LorikeetRuntime
 
 /// `lorikeet quality --model DIR --reference PATH --text FILE`.

@@ -1,6 +1,7 @@
 import CLAPACKE
-import LorikeetQuant
+package import LorikeetQuant
 import LorikeetRuntime
+import QuantKernels
 
 /// GPTQ onto a 4-bit grid whose scales are given: codes that make up for each other's rounding.
 ///

@@ -29,7 +29,7 @@ public struct Divergence: Sendable {
     }
 
     /// Two models' predictions after one token.
-    package struct Position {
+    package struct Position: BitwiseCopyable {
         /// KL(p‖q), in nats.
         package var divergence = 0.0
         /// Whether both have the same likeliest token.

@@ -1,4 +1,5 @@
 package import LorikeetQuant
+import QuantKernels
 
 /// The second moments of a linear layer's inputs over a text, and of something else with them:
 /// H = Σ x xᵀ / tokens and G = Σ y xᵀ / tokens.
