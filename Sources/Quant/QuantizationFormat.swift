@@ -26,6 +26,14 @@ public enum QuantizationFormat: String, Sendable, CaseIterable {
         }
     }
 
+    /// The 16 values, ascending.
+    public var ascending: Buffer<Float> {
+        switch self {
+        case .nf4: Tables.nf4.ascending
+        case .fp4: Tables.fp4.ascending
+        }
+    }
+
     /// The code of each of the 16 intervals that `midpoints` bound.
     public var order: Buffer<UInt8> {
         switch self {
@@ -37,6 +45,7 @@ public enum QuantizationFormat: String, Sendable, CaseIterable {
     private struct Tables {
         let codebook: Buffer<Float>
         let midpoints: Buffer<Float>
+        let ascending: Buffer<Float>
         let order: Buffer<UInt8>
 
         /// - Parameters:
@@ -45,6 +54,7 @@ public enum QuantizationFormat: String, Sendable, CaseIterable {
         init(_ values: [Float], order: [UInt8]) {
             let ascending = order.map { values[Int($0)] }
             codebook = Buffer(values)
+            self.ascending = Buffer(ascending)
             midpoints = Buffer(zip(ascending, ascending.dropFirst()).map { ($0 + $1) / 2 })
             self.order = Buffer(order)
         }

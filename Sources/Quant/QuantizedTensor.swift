@@ -12,6 +12,26 @@ public struct QuantizedTensor: Sendable {
         case plain(Buffer<Float>)
         /// Double-quantized.
         case nested(NestedAbsmax)
+
+        /// Stores scales as `configuration` has it.
+        public init(
+            storing scales: Buffer<Float>, _ configuration: QuantizationConfiguration,
+            on compute: Compute
+        ) {
+            self =
+                configuration.doubleQuantization
+                ? .nested(
+                    NestedAbsmax(quantizing: UnsafeBufferPointer(scales.elements), on: compute))
+                : .plain(scales)
+        }
+
+        /// The scales that weights are multiplied by.
+        public func decoded() -> Buffer<Float> {
+            switch self {
+            case .plain(let absmax): absmax
+            case .nested(let nested): nested.decoded()
+            }
+        }
     }
 
     /// The dimensions.
@@ -76,6 +96,80 @@ public struct QuantizedTensor: Sendable {
         }
     }
 
+    /// Rounds weights to the values nearest to them with scales that are given: what `absmax` decodes to.
+    ///
+    /// - Parameters:
+    ///   - weights: [rows, columns]
+    ///   - shape: the dimensions.
+    ///   - absmax: the scales as they are stored, one a block.
+    ///   - configuration: the format.
+    ///   - compute: what to run on.
+    public init(
+        rounding weights: UnsafeBufferPointer<Float>, shape: [Int], absmax: Absmax,
+        configuration: QuantizationConfiguration, on compute: Compute
+    ) {
+        let codes = Buffer<UInt8>(uninitialized: weights.count)
+        let scales = absmax.decoded()
+        let (blockSize, grid) = (configuration.blockSize, NearestCode(configuration.format))
+        compute.pool.split(scales.count, by: 64) { _, first, last in
+            for block in first..<last {
+                let reciprocal = NearestCode.reciprocal(of: scales[block])
+                for i in block * blockSize..<min((block + 1) * blockSize, weights.count) {
+                    codes[i] = grid.interval(weights[i] * reciprocal)
+                }
+            }
+        }
+        self.init(
+            intervals: codes, shape: shape, absmax: absmax, configuration: configuration,
+            on: compute)
+    }
+
+    /// Quantizes weights with the scales of `ScaleSearch` instead of absmax; the codes are chosen for the scales as
+    /// they are stored.
+    ///
+    /// - Parameters:
+    ///   - weights: [rows, columns]
+    ///   - shape: the dimensions.
+    ///   - importance: the mean square of each input channel [columns].
+    ///   - configuration: the format.
+    ///   - compute: what to run on.
+    public init(
+        quantizing weights: Buffer<Float>, shape: [Int], importance: Buffer<Float>,
+        configuration: QuantizationConfiguration, on compute: Compute
+    ) {
+        let weights = UnsafeBufferPointer(weights.elements)
+        let scales = ScaleSearch(configuration).scales(
+            of: weights, importance: UnsafeBufferPointer(importance.elements), on: compute)
+        self.init(
+            rounding: weights, shape: shape,
+            absmax: Absmax(storing: scales, configuration, on: compute),
+            configuration: configuration, on: compute)
+    }
+
+    /// Packs codes that were chosen elsewhere.
+    ///
+    /// - intervals: of each weight, the place of its value among the ascending ones.
+    package init(
+        intervals: Buffer<UInt8>, shape: [Int], absmax: Absmax,
+        configuration: QuantizationConfiguration, on compute: Compute
+    ) {
+        let count = shape.reduce(1, *)
+        precondition(intervals.count == count, "\(intervals.count) codes for \(shape)")
+        let packed = Buffer<UInt8>(uninitialized: (count + 1) / 2)
+        let order = configuration.format.order
+        let zero = NearestCode(configuration.format).interval(0)
+        compute.pool.split(packed.count, by: 4096) { _, first, last in
+            for pair in first..<last {
+                let low = 2 * pair + 1 < count ? intervals[2 * pair + 1] : zero
+                packed[pair] = order[Int(intervals[2 * pair])] << 4 | order[Int(low)]
+            }
+        }
+        self.shape = shape
+        self.configuration = configuration
+        self.packed = packed
+        self.absmax = absmax
+    }
+
     /// Weights that a thread quantizes at once: whole blocks, 256 KiB of fp32 in its scratch, which
     /// the second-level cache holds.
     private static let pieceCount = 65_536
@@ -104,20 +198,11 @@ public struct QuantizedTensor: Sendable {
         self.shape = shape
         self.configuration = configuration
         self.packed = packed
-        self.absmax =
-            configuration.doubleQuantization
-            ? .nested(
-                NestedAbsmax(quantizing: UnsafeBufferPointer(absmax.elements), on: compute))
-            : .plain(absmax)
+        self.absmax = Absmax(storing: absmax, configuration, on: compute)
     }
 
     /// The scales that weights are multiplied by, decoded if they are double-quantized.
-    public func decodedAbsmax() -> Buffer<Float> {
-        switch absmax {
-        case .plain(let absmax): absmax
-        case .nested(let nested): nested.decoded()
-        }
-    }
+    public func decodedAbsmax() -> Buffer<Float> { absmax.decoded() }
 
     /// The weights as the kernels read them, over the same memory.
     ///

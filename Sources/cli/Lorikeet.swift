@@ -17,7 +17,7 @@ struct Lorikeet: ParsableCommand {
         subcommands: [
             Quantize.self, DataCommands.self, Plan.self, Train.self, Compare.self, Evaluate.self,
             Classify.self, Generate.self, Chat.self, Serve.self, Bundle.self, Export.self,
-            Merge.self, Inspect.self, Perplexity.self, Plot.self,
+            Merge.self, Inspect.self, Perplexity.self, Quality.self, Plot.self,
             Bench.self, Logits.self, Tokenize.self, Quickstart.self,
         ])
 

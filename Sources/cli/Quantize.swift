@@ -11,6 +11,7 @@ struct Quantize: ParsableCommand {
         discussion: """
             All matrices but embeddings and the output projection are quantized; norms and what --skip names stay.
             One tensor is in memory at a time. transformers with bitsandbytes loads the result.
+            With --calibrate scales and codes are chosen by what the layers read on a text: the same format, less lost.
             """)
 
     @Argument(help: "A Hugging Face folder or a GGUF file.")
@@ -44,6 +45,7 @@ struct Quantize: ParsableCommand {
     @Option(help: "LoftQ: alpha of that adapter; default: twice the rank.")
     var loftqAlpha: Double?
 
+    @OptionGroup var calibration: CalibrationOptions
     @OptionGroup var outputOptions: OutputOptions
     @OptionGroup var common: CommonOptions
 
@@ -80,14 +82,7 @@ struct Quantize: ParsableCommand {
             configuration: QuantizationConfiguration(
                 format: format, blockSize: blockSize, doubleQuantization: !noDoubleQuantization),
             skip: skip, dtype: dtype?.tensorType)
-        var bar = ProgressBar("quantize", total: checkpoint.tensorNames.count)
-        let report = try quantize(
-            source: checkpoint, to: output, options: options, replace: outputOptions.force,
-            compute: common.compute(), tokenizerFiles: TokenizerFiles(checkpoint).files
-        ) { progress in
-            bar.update(progress.tensors, progress.name)
-        }
-        bar.finish()
+        let (report, layers) = try write(checkpoint, options)
         let loftQ = try loftqRank.map { rank in
             var bar: ProgressBar?
             let report = try LoftQ(rank: rank, alpha: loftqAlpha).write(
@@ -102,6 +97,7 @@ struct Quantize: ParsableCommand {
         if common.json {
             var json = report.json(peakMemoryBytes: peakMemoryBytes())
             json["loftq_recovered"] = loftQ.map { .double($0.recovered) }
+            json["calibration"] = layers?.json
             Terminal.print(json)
         } else {
             Terminal.print(
@@ -111,6 +107,7 @@ struct Quantize: ParsableCommand {
                 \(Format.bytes(report.inputBytes)) → \(Format.bytes(report.outputBytes)) \
                 in \(String(format: "%.1f", report.seconds)) s, peak memory \(Format.bytes(peakMemoryBytes()))
                 """)
+            if let layers { Terminal.print(layers.line(in: output)) }
             if let loftQ {
                 Terminal.print(
                     "\(output)/\(LoftQ.folderName): gives back "
@@ -118,6 +115,28 @@ struct Quantize: ParsableCommand {
                         + " of the squared error of \(loftQ.modules) layers")
             }
         }
+    }
+}
+
+extension Quantize {
+    private func write(
+        _ checkpoint: any Checkpoint, _ options: QuantizeOptions
+    ) throws -> (QuantizeReport, CalibrationReport?) {
+        let files = try TokenizerFiles(checkpoint)
+        if let calibration = try calibration.calibration(files) {
+            return try calibration.write(
+                checkpoint, to: output, options: options, replace: outputOptions.force,
+                compute: self.calibration.compute(common), tokenizerFiles: files.files)
+        }
+        var bar = ProgressBar("quantize", total: checkpoint.tensorNames.count)
+        let report = try quantize(
+            source: checkpoint, to: output, options: options, replace: outputOptions.force,
+            compute: common.compute(), tokenizerFiles: files.files
+        ) { progress in
+            bar.update(progress.tensors, progress.name)
+        }
+        bar.finish()
+        return (report, nil)
     }
 }
 

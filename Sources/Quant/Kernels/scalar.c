@@ -97,6 +97,16 @@ static void quantize(const float *x, size_t n, size_t block_size, const float *m
   if (n % 2) packed[n / 2] |= order[interval(midpoints, 0)];
 }
 
+static void nearest_products(const float *x, const float *weights, size_t n, float reciprocal,
+                             const float *midpoints, const float *ascending, float *products) {
+  products[0] = products[1] = 0;
+  for (size_t i = 0; i < n; i++) {
+    float q = ascending[interval(midpoints, x[i] * reciprocal)];
+    products[0] += weights[i] * x[i] * q;
+    products[1] += weights[i] * q * q;
+  }
+}
+
 static void dequantize_f32(const quant_matrix *w, size_t first, size_t count, float *out) {
   for (size_t i = 0; i < count; i++) out[i] = element(w, first + i);
 }
@@ -431,6 +441,7 @@ static void attend_merge(size_t parts, size_t rows, size_t group, size_t head_si
 const quant_kernels quant_kernels_scalar = {
     .isa = "scalar",
     .quantize = quantize,
+    .nearest_products = nearest_products,
     .dequantize_f32 = dequantize_f32,
     .dequantize_bf16 = dequantize_bf16,
     .f32_from_f16 = f32_from_f16,

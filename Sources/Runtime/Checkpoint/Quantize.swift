@@ -48,6 +48,12 @@ public struct QuantizeReport: Sendable, Equatable {
     public var seconds: Double
 }
 
+/// Quantizes layers by other means than absmax: gets the names of all that are to be quantized, hands over each that
+/// it quantizes, in any order, and returns files to lay beside the weights, by name.
+public typealias LayerQuantizer = (
+    _ names: Set<String>, _ take: (_ name: String, _ layer: QuantizedTensor) throws -> Void
+) throws -> [String: Data]
+
 /// Quantizes a checkpoint to a bitsandbytes 4-bit Hugging Face folder, one tensor in memory at a time.
 ///
 /// All matrices are quantized but embeddings, norms and the output projection. The folder holds what
@@ -71,6 +77,37 @@ public func quantize(
     compute: Compute, tokenizerFiles: [String: Data] = [:], shardLimit: Int = 5_000_000_000,
     progress: (QuantizeProgress) -> Void = { _ in }
 ) throws -> QuantizeReport {
+    try quantize(
+        source: source, to: output, options: options, replace: replace, compute: compute,
+        tokenizerFiles: tokenizerFiles
+    ) { writer, folder in
+        (try writer.write(to: folder, shardLimit: shardLimit, progress: progress), [:])
+    }
+}
+
+/// The same with layers that `layers` quantizes; those it leaves out are quantized by absmax.
+///
+/// The weights are in one file: layers come in the order of a pass, which is not that of the names.
+///
+/// - Throws: as the other; what `layers` throws.
+@discardableResult
+public func quantize(
+    source: any Checkpoint, to output: String, options: QuantizeOptions, replace: Bool,
+    compute: Compute, tokenizerFiles: [String: Data] = [:], layers: LayerQuantizer
+) throws -> QuantizeReport {
+    try quantize(
+        source: source, to: output, options: options, replace: replace, compute: compute,
+        tokenizerFiles: tokenizerFiles
+    ) { writer, folder in try writer.write(to: folder, layers: layers) }
+}
+
+private func quantize(
+    source: any Checkpoint, to output: String, options: QuantizeOptions, replace: Bool,
+    compute: Compute, tokenizerFiles: [String: Data],
+    write: (QuantizedWeightsWriter, _ folder: String) throws -> (
+        tensorBytes: Int, files: [String: Data]
+    )
+) throws -> QuantizeReport {
     let start = ContinuousClock.now
     let plan = try QuantizationPlan(source: source, options: options)
     var report = QuantizeReport(
@@ -80,8 +117,12 @@ public func quantize(
     var tensorBytes = 0
     try AtomicOutput.folder(at: output, replace: replace) { folder in
         let writer = QuantizedWeightsWriter(plan, source: source, compute: compute)
-        tensorBytes = try writer.write(to: folder, shardLimit: shardLimit, progress: progress)
+        let written = try write(writer, folder)
+        tensorBytes = written.tensorBytes
         report.outputBytes = writer.fileBytes
+        for (name, data) in written.files {
+            try AtomicOutput.write(data, to: "\(folder)/\(name)")
+        }
         try plan.writeCompanionFiles(source: source, tokenizerFiles, to: folder)
     }
     report.bitsPerParameter = 8 * Double(tensorBytes) / Double(max(plan.parameters, 1))

@@ -1,3 +1,4 @@
+import Foundation
 import LorikeetQuant
 import OrderedCollections
 import QuantKernels
@@ -97,6 +98,46 @@ final class QuantizedWeightsWriter {
         try AtomicOutput.write(
             index.fileData(), to: "\(folder)/model.safetensors.index.json")
         return tensorBytes
+    }
+
+    /// Writes model.safetensors with layers that `layers` quantizes, as they come.
+    ///
+    /// - Returns: the bytes of all tensors, and what `layers` lays beside them.
+    func write(
+        to folder: String, layers: LayerQuantizer
+    ) throws -> (tensorBytes: Int, files: [String: Data]) {
+        let parts = try plan.items.map(parts(of:))
+        let path = "\(folder)/model.safetensors"
+        let variable = parts.compactMap(\.quantState)
+        var tensorBytes = 0
+        var files: [String: Data] = [:]
+        try SafetensorsWriter.write(
+            to: path, parts.flatMap(\.tensors),
+            variable: Dictionary(uniqueKeysWithValues: variable.map { ($0, Self.quantStateLimit) })
+        ) { file in
+            var awaited: [String: QuantizationPlan.Item] = [:]
+            for item in plan.items {
+                if item.isQuantized {
+                    awaited[item.name] = item
+                } else {
+                    tensorBytes += try writeFloats(item, to: file)
+                    try source.tensor(item.name).releasePages()
+                }
+            }
+            func take(_ name: String, _ tensor: QuantizedTensor) throws {
+                guard let item = awaited.removeValue(forKey: name) else {
+                    preconditionFailure("the layer \(name) is not awaited")
+                }
+                tensorBytes += try write(tensor, of: item, to: file)
+                try source.tensor(name).releasePages()
+            }
+            files = try layers(Set(awaited.keys), take)
+            for item in plan.items where awaited[item.name] != nil {
+                try take(item.name, quantize(item) {})
+            }
+        }
+        fileBytes += try MappedFile(path: path).bytes.count
+        return (tensorBytes, files)
     }
 
     /// What one source tensor becomes.

@@ -31,14 +31,8 @@ public struct Perplexity: Sendable {
         of tokens: [Int32], model: LanguageModel, adapter: (any LowRankDeltas)? = nil, context: Int,
         progress: (_ done: Int, _ total: Int, _ perplexity: Double) -> Bool = { _, _, _ in true }
     ) throws {
-        precondition(context >= 2, "a window of \(context) tokens scores nothing")
-        let total = tokens.count / context
-        guard total > 0 else {
-            throw LorikeetError(
-                .invalidArgument, "text", "shorter than one window",
-                expected: "at least \(context) tokens", got: "\(tokens.count)",
-                advice: "Give a longer text or a smaller --context.")
-        }
+        let parts = try Self.windows(of: tokens, context: context)
+        let total = parts.count
         let pass = InferencePass(
             model: model.model, compute: model.compute, chunk: min(context, 512))
         let packed = pass.pack(adapter)
@@ -47,8 +41,8 @@ public struct Perplexity: Sendable {
         var windows = 0
         while windows < total {
             cache.truncate(to: 0)
-            let window = Array(tokens[windows * context..<(windows + 1) * context])
-            let scores = try pass.logProbabilities(of: window, cache: cache, adapter: packed)
+            let scores = try pass.logProbabilities(
+                of: parts[windows], cache: cache, adapter: packed)
             sum -= scores.reduce(0) { $0 + Double($1) }
             windows += 1
             let mean = sum / Double(windows * (context - 1))
@@ -57,5 +51,21 @@ public struct Perplexity: Sendable {
         self.windows = windows
         self.tokens = windows * (context - 1)
         perplexity = exp(sum / Double(self.tokens))
+    }
+
+    /// A text's windows of `context` tokens, without a partial last one.
+    ///
+    /// - Throws: `.invalidArgument` when the text is shorter than one.
+    public static func windows(of tokens: [Int32], context: Int) throws -> [[Int32]] {
+        precondition(context >= 2, "a window of \(context) tokens scores nothing")
+        guard tokens.count >= context else {
+            throw LorikeetError(
+                .invalidArgument, "text", "shorter than one window",
+                expected: "at least \(context) tokens", got: "\(tokens.count)",
+                advice: "Give a longer text or a smaller --context.")
+        }
+        return stride(from: 0, through: tokens.count - context, by: context).map {
+            Array(tokens[$0..<$0 + context])
+        }
     }
 }

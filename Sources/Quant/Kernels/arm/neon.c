@@ -271,6 +271,7 @@ enum { PANEL_HEIGHT = 4 };
 #include "../vector_gemm.h"
 #include "../vector_low_rank.h"
 #include "../vector_refactoring.h"
+#include "../vector_scales.h"
 
 V void store_rounded(const vec x[16], quant_precision precision, void *out) {
   int16x8_t halves[8];
@@ -417,6 +418,7 @@ static void matmul_tiles(const quant_tiles *w, const quant_activations *x, size_
 const quant_kernels quant_kernels_neon = {
     .isa = "neon",
     .quantize = quantize,
+    .nearest_products = nearest_products,
     .dequantize_f32 = dequantize_f32,
     .dequantize_bf16 = dequantize_bf16,
     .f32_from_f16 = f32_from_f16,

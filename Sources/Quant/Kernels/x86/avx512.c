@@ -241,6 +241,7 @@ V void quantize_64(boundaries b, interval_codes order, const float *x, vec recip
 #include "../vector_gemm.h"
 #include "../vector_low_rank.h"
 #include "../vector_refactoring.h"
+#include "../vector_scales.h"
 #include "../vector_tiles.h"
 #include "avx512_tiles.h"
 // After those.
@@ -249,6 +250,7 @@ V void quantize_64(boundaries b, interval_codes order, const float *x, vec recip
 const quant_kernels quant_kernels_avx512 = {
     .isa = "avx512",
     .quantize = quantize,
+    .nearest_products = nearest_products,
     .dequantize_f32 = dequantize_f32,
     .dequantize_bf16 = dequantize_bf16,
     .f32_from_f16 = f32_from_f16,

@@ -40,6 +40,15 @@ package struct AttentionSublayer: Sendable {
         _ x: UnsafePointer<Float>, into middle: UnsafeMutablePointer<Float>,
         keeping kept: BlockActivations, pass: ForwardContext
     ) {
+        attend(x, keeping: kept, pass: pass)
+        if middle != x { middle.update(from: x, count: pass.batch.count * norm.weight.count) }
+        addOutput(to: middle, keeping: kept, pass: pass)
+    }
+
+    /// Everything before the output projection: `kept.attended` from x.
+    ///
+    /// - x: [tokens, hidden]
+    func attend(_ x: UnsafePointer<Float>, keeping kept: BlockActivations, pass: ForwardContext) {
         let (n, scratch, compute) = (pass.batch.count, pass.scratch, pass.compute)
         let normed = scratch.normed.pointer
         norm.forward(
@@ -50,7 +59,15 @@ package struct AttentionSublayer: Sendable {
         headNorms?.forward(kept, pass: pass)
         rotate(kept.q.pointer, kept.k.pointer, pass, pass.rotary[isLocal: isLocal].forward)
         attend(kept, pass)
-        if middle != x { middle.update(from: x, count: n * norm.weight.count) }
+    }
+
+    /// middle += O(`kept.attended`), through the norm where there is one.
+    ///
+    /// - middle: [tokens, hidden]
+    func addOutput(
+        to middle: UnsafeMutablePointer<Float>, keeping kept: BlockActivations,
+        pass: ForwardContext
+    ) {
         guard let resultNorm else {
             return pass.apply(
                 output, .attentionOutput, to: kept.attended.pointer, into: middle,

@@ -36,6 +36,15 @@ package struct FeedForwardSublayer: Sendable {
         _ x: UnsafePointer<Float>, into output: UnsafeMutablePointer<Float>,
         keeping kept: BlockActivations, pass: ForwardContext
     ) {
+        activate(x, keeping: kept, pass: pass)
+        if output != x { output.update(from: x, count: pass.batch.count * norm.weight.count) }
+        addOutput(to: output, keeping: kept, pass: pass)
+    }
+
+    /// Everything before the output projection: the scratch's `h` from x.
+    ///
+    /// - x: [tokens, hidden]
+    func activate(_ x: UnsafePointer<Float>, keeping kept: BlockActivations, pass: ForwardContext) {
         let (n, scratch, compute) = (pass.batch.count, pass.scratch, pass.compute)
         let normed = scratch.normed.pointer
         norm.forward(
@@ -45,13 +54,21 @@ package struct FeedForwardSublayer: Sendable {
         activation.forward(
             gate: kept.gate.pointer, up: kept.up.pointer, count: n * down.weight.columns,
             into: scratch.h.pointer, on: compute)
-        if output != x { output.update(from: x, count: n * norm.weight.count) }
+    }
+
+    /// output += D(the scratch's `h`), through the norm where there is one.
+    ///
+    /// - output: [tokens, hidden]
+    func addOutput(
+        to output: UnsafeMutablePointer<Float>, keeping kept: BlockActivations,
+        pass: ForwardContext
+    ) {
+        let h = pass.scratch.h.pointer
         guard let resultNorm else {
-            return pass.apply(
-                down, .feedForwardOutput, to: scratch.h.pointer, into: output, accumulate: true)
+            return pass.apply(down, .feedForwardOutput, to: h, into: output, accumulate: true)
         }
         let result = kept.feedForwardResult.pointer
-        pass.apply(down, .feedForwardOutput, to: scratch.h.pointer, into: result)
+        pass.apply(down, .feedForwardOutput, to: h, into: result)
         resultNorm.forward(result, addingTo: output, pass: pass)
     }
 
