@@ -59,7 +59,9 @@ let package = Package(
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "OrderedCollections", package: "swift-collections"),
             ],
-            path: "Sources/Adapters", swiftSettings: swiftSettings),
+            path: "Sources/Adapters",
+            resources: [.embedInCode("Calibration/calibration-text.txt")],
+            swiftSettings: swiftSettings),
         .target(
             name: "LorikeetServer",
             dependencies: [

@@ -57,8 +57,11 @@ public struct ScaleSearch: Sendable {
         _ compute: Compute
     ) -> Float {
         var absmax: Float = 0
-        for i in 0..<count where !(abs(x[i]) <= absmax) { absmax = abs(x[i]) }
-        guard absmax > 0, absmax.isFinite else { return absmax }
+        for i in 0..<count {
+            guard x[i].isFinite else { return .nan }
+            absmax = max(absmax, abs(x[i]))
+        }
+        guard absmax > 0 else { return 0 }
         // The error of a scale less Σ h w², which is the same for all, and the scale that fits its codes.
         func attempt(_ scale: Float) -> (error: Double, fitted: Float) {
             var products: (Float, Float) = (0, 0)

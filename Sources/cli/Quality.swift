@@ -14,9 +14,7 @@ struct Quality: ParsableCommand {
             likeliest token. Arithmetic is fp32 unless --precision says otherwise.
             """)
 
-    @Option(
-        name: [.short, .long], help: "A Hugging Face folder, quantized or not, or a GGUF file.")
-    var model: String
+    @OptionGroup var model: ModelOptions
 
     @Option(name: [.short, .long], help: "What it was made from, likewise.")
     var reference: String
@@ -27,7 +25,6 @@ struct Quality: ParsableCommand {
     @Option(help: "Tokens in a window.")
     var context = 512
 
-    @OptionGroup var precision: PrecisionOptions
     @OptionGroup var common: CommonOptions
 
     func validate() throws {
@@ -37,9 +34,9 @@ struct Quality: ParsableCommand {
     }
 
     func run() throws {
-        let compute = common.compute(precision, unlessGiven: .fp32)
         let file = try MappedFile(path: text)
-        let model = try LanguageModel(path: model, compute: compute)
+        let (model, adapter) = try model.load(common, unlessGiven: .fp32)
+        let compute = model.compute
         let reference = try DecoderModel(checkpoint: Checkpoints.open(reference), on: compute)
         let tokens = withExtendedLifetime(file) {
             model.tokenizer.encode(bytes: file.bytes, addSpecialTokens: false)
@@ -47,7 +44,9 @@ struct Quality: ParsableCommand {
         Interrupt.listen()
         var bar = ProgressBar("quality", total: tokens.count / context)
         let result = try QualityComparison(
-            of: tokens, model: model.model, reference: reference, context: context, on: compute
+            of: tokens, model: model.model, adapter: adapter, reference: reference,
+            context: context,
+            on: compute
         ) { done, _ in
             bar.update(
                 done, String(format: "%.0f tokens/s", Double(done * context) / bar.elapsed))

@@ -82,7 +82,14 @@ struct Quantize: ParsableCommand {
             configuration: QuantizationConfiguration(
                 format: format, blockSize: blockSize, doubleQuantization: !noDoubleQuantization),
             skip: skip, dtype: dtype?.tensorType)
-        let (report, layers) = try write(checkpoint, options)
+        let files = try TokenizerFiles(checkpoint)
+        let calibration = try calibration.calibration(files)
+        let (report, layers) = try write(checkpoint, options, files, calibration)
+        let recovery = try calibration.flatMap { calibration in
+            try self.calibration.recovery?.write(
+                source: checkpoint, base: output, text: calibration.text,
+                compute: self.calibration.compute(common))
+        }
         let loftQ = try loftqRank.map { rank in
             var bar: ProgressBar?
             let report = try LoftQ(rank: rank, alpha: loftqAlpha).write(
@@ -98,6 +105,7 @@ struct Quantize: ParsableCommand {
             var json = report.json(peakMemoryBytes: peakMemoryBytes())
             json["loftq_recovered"] = loftQ.map { .double($0.recovered) }
             json["calibration"] = layers?.json
+            json["recovery"] = recovery?.json
             Terminal.print(json)
         } else {
             Terminal.print(
@@ -108,6 +116,7 @@ struct Quantize: ParsableCommand {
                 in \(String(format: "%.1f", report.seconds)) s, peak memory \(Format.bytes(peakMemoryBytes()))
                 """)
             if let layers { Terminal.print(layers.line(in: output)) }
+            if let recovery { Terminal.print(recovery.line(in: output)) }
             if let loftQ {
                 Terminal.print(
                     "\(output)/\(LoftQ.folderName): gives back "
@@ -120,10 +129,10 @@ struct Quantize: ParsableCommand {
 
 extension Quantize {
     private func write(
-        _ checkpoint: any Checkpoint, _ options: QuantizeOptions
+        _ checkpoint: any Checkpoint, _ options: QuantizeOptions, _ files: TokenizerFiles,
+        _ calibration: Calibration?
     ) throws -> (QuantizeReport, CalibrationReport?) {
-        let files = try TokenizerFiles(checkpoint)
-        if let calibration = try calibration.calibration(files) {
+        if let calibration {
             return try calibration.write(
                 checkpoint, to: output, options: options, replace: outputOptions.force,
                 compute: self.calibration.compute(common), tokenizerFiles: files.files)

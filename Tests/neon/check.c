@@ -81,6 +81,20 @@ static void check_quantize(size_t n, size_t block_size) {
   check(!memcmp(absmax[0], absmax[1], 4 * blocks), "quantize: absmax", n, block_size, 0);
 }
 
+static void check_nearest_products(size_t n) {
+  float midpoints[15], *x = noise(n), *weights = noise(n), products[2][2], magnitude = 0;
+  for (int i = 0; i < 15; i++) midpoints[i] = (nf4[i] + nf4[i + 1]) / 2;
+  for (size_t i = 0; i < n; i++) {
+    weights[i] = fabsf(weights[i]);
+    magnitude += weights[i] * fmaxf(1, fabsf(x[i]));
+  }
+  scalar->nearest_products(x, weights, n, 1.3f, midpoints, nf4, products[0]);
+  tested->nearest_products(x, weights, n, 1.3f, midpoints, nf4, products[1]);
+  for (size_t i = 0; i < 2; i++) {
+    check(close_sums(products[0][i], products[1][i], n, magnitude), "nearest_products", n, i, 0);
+  }
+}
+
 static quant_matrix matrix(quant_type type, size_t rows, size_t columns, size_t block_size) {
   size_t n = rows * columns;
   float *x = noise(n);
@@ -512,6 +526,7 @@ int main(void) {
     printf("%s\n", tested->isa);
     size_t lengths[] = {0, 1, 2, 3, 7, 31, 32, 33, 63, 64, 65, 127, 257, 1000, 4097};
     for (size_t i = 0; i < sizeof lengths / sizeof *lengths; i++) {
+      check_nearest_products(lengths[i]);
       for (size_t block = 64; block <= 4096; block *= 8) check_quantize(lengths[i], block);
       check_bytes(lengths[i]);
       check_vectors(lengths[i]);

@@ -33,7 +33,7 @@ public struct CalibrationText: Sendable {
         for (index, file) in files.enumerated() {
             let share = count * (index + 1) / files.count - count * index / files.count
             let tokens = try Self.tokens(
-                of: file, tokenizer, chatTemplate, length: length, atMost: 4 * count * length)
+                of: file, tokenizer, chatTemplate, atMost: 4 * count * length)
             let available = tokens.count / length
             guard available > 0 else {
                 throw LorikeetError(
@@ -52,10 +52,13 @@ public struct CalibrationText: Sendable {
     }
 
     private static func tokens(
-        of file: String, _ tokenizer: Tokenizer, _ chatTemplate: ChatTemplate?, length: Int,
-        atMost limit: Int
+        of file: String, _ tokenizer: Tokenizer, _ chatTemplate: ChatTemplate?, atMost limit: Int
     ) throws -> [Int32] {
-        if file == standard { return tokenizer.encode(ProbeText.text, addSpecialTokens: false) }
+        if file == standard {
+            return PackageResources.calibration_text_txt.withUnsafeBytes {
+                tokenizer.encode(bytes: $0, addSpecialTokens: false)
+            }
+        }
         guard file.hasSuffix(".jsonl") else {
             let mapped = try MappedFile(path: file)
             return withExtendedLifetime(mapped) {
@@ -63,7 +66,7 @@ public struct CalibrationText: Sendable {
             }
         }
         let rows = try TrainingData(
-            jsonl: file, tokenizer: tokenizer, chatTemplate: chatTemplate, maximumLength: length
+            jsonl: file, tokenizer: tokenizer, chatTemplate: chatTemplate, maximumLength: limit
         ).rows
         var tokens: [Int32] = []
         for index in 0..<rows.count where tokens.count < limit {

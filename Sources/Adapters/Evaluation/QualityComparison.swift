@@ -25,6 +25,7 @@ public struct QualityComparison: Sendable {
     /// - Parameters:
     ///   - tokens: the whole text.
     ///   - model: the model.
+    ///   - adapter: the model's; nil for none.
     ///   - reference: what it was made from.
     ///   - context: the window's length, at least 2.
     ///   - compute: what to run on.
@@ -32,8 +33,9 @@ public struct QualityComparison: Sendable {
     /// - Throws: `.invalidArgument` when the text is shorter than one window; `.mismatch` for models of different
     ///   vocabularies.
     public init(
-        of tokens: [Int32], model: DecoderModel, reference: DecoderModel, context: Int,
-        on compute: Compute, progress: (_ done: Int, _ total: Int) -> Bool = { _, _ in true }
+        of tokens: [Int32], model: DecoderModel, adapter: (any LowRankDeltas)? = nil,
+        reference: DecoderModel, context: Int, on compute: Compute,
+        progress: (_ done: Int, _ total: Int) -> Bool = { _, _ in true }
     ) throws {
         let (own, other) = (
             model.configuration.vocabularySize, reference.configuration.vocabularySize
@@ -46,7 +48,7 @@ public struct QualityComparison: Sendable {
         let parts = try Perplexity.windows(of: tokens, context: context)
         let (p, q) = (
             Divergence.Predictor(reference, capacity: context, on: compute),
-            Divergence.Predictor(model, capacity: context, on: compute)
+            Divergence.Predictor(model, adapter: adapter, capacity: context, on: compute)
         )
         var (losses, divergence, agreements, windows) = ((p: 0.0, q: 0.0), 0.0, 0, 0)
         for window in parts {

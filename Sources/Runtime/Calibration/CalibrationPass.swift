@@ -49,7 +49,7 @@ package final class CalibrationPass {
     /// - Throws: `.unsupported` for what is no decoder; `.invalidArgument` for a token outside the vocabulary.
     package init(
         _ checkpoint: any Checkpoint, windows: [[Int32]], runsQuantized: Bool, on compute: Compute,
-        progress: @escaping () throws -> Void
+        progress: @escaping () throws -> Void = {}
     ) throws {
         configuration = try ModelConfiguration(checkpoint)
         modules = configuration.modules
@@ -124,17 +124,20 @@ package final class CalibrationPass {
     private func block(
         _ layer: Int, _ weights: [ModulePath: LinearWeight]
     ) throws -> DecoderBlock {
+        try DecoderBlock(configuration: configuration, reader: reader(weights), layer: layer)
+    }
+
+    private func reader(_ weights: [ModulePath: LinearWeight]) -> DecoderReader {
         func stray(_ name: String) -> Never { preconditionFailure("a block reads \(name)") }
-        return try DecoderBlock(
-            configuration: configuration,
-            reader: DecoderReader(
-                configuration, weights: { name, _, _ in stray(name) },
-                linear: { name, _, _, _ in
-                    guard let weight = ModulePath(name.dropLast(".weight".count)).flatMap({ weights[$0] })
-                    else { stray(name) }
-                    return weight
-                },
-                vector: { [checkpoint] in try checkpoint.vector($0, count: $1) }), layer: layer)
+        return DecoderReader(
+            configuration, weights: { name, _, _ in stray(name) },
+            linear: { name, _, _, _ in
+                guard
+                    let weight = ModulePath(name.dropLast(".weight".count)).flatMap({ weights[$0] })
+                else { stray(name) }
+                return weight
+            },
+            vector: { [checkpoint] in try checkpoint.vector($0, count: $1) })
     }
 
     private func context(
@@ -149,9 +152,35 @@ package final class CalibrationPass {
     }
 }
 
-// MARK: - Mean squares
+// MARK: - The float model alone
 
 extension CalibrationPass {
+    /// Runs the float model's block `layer`, the next one.
+    package func run(block layer: Int) throws {
+        let block = try block(layer, linears(weights(ofBlock: layer)))
+        for chunk in chunks {
+            let x = floats.pointer + chunk.start * configuration.hiddenSize
+            block.forward(x, into: x, keeping: kept, pass: context(chunk, layer))
+            try progress()
+        }
+    }
+
+    /// The float model's hidden states after its final norm, as halves [tokens, hidden], once all blocks have run.
+    package func normedStates() throws -> Buffer<UInt16> {
+        let C = configuration.hiddenSize
+        let norm = try reader([:]).norm("model.norm")
+        let states = Buffer<UInt16>(uninitialized: floats.count)
+        for chunk in chunks {
+            let normed = scratch.normed.pointer
+            norm.forward(
+                floats.pointer + chunk.start * C, count: chunk.batch.count, into: normed,
+                inverseRMS: scratch.inverseRMS.pointer, on: compute)
+            compute.kernels.saturated_f16_from_f32(
+                normed, chunk.batch.count * C, states.pointer + chunk.start * C)
+        }
+        return states
+    }
+
     /// Runs the float model's block `layer`, the next one, and measures what its layers read.
     ///
     /// - weights: the block's.

@@ -71,15 +71,37 @@ public final class TrainingPass: LossAndGradients {
     public func accumulate(
         _ rows: [TrainingRow], adapter: any TrainableLowRankDeltas, lossScale: Float
     ) throws -> (loss: Double, targets: Int) {
+        try accumulate(rows, adapter: adapter) { h, targets, count, dh in
+            var loss = 0.0
+            crossEntropy.forwardBackward(
+                h, rows: count, targets: targets, lossScale: lossScale, into: dh, on: compute
+            ) { loss += Double($1) }
+            return loss
+        }
+    }
+
+    /// Adds the gradients of a loss of the hidden states after the final norm.
+    ///
+    /// - Parameters:
+    ///   - rows: the rows.
+    ///   - adapter: whose gradients.
+    ///   - loss: gets these states h [tokens, hidden], the positions that have a target, and the number of tokens;
+    ///     fills the loss's gradient dh [tokens, hidden], and returns the sum of the positions' losses, unscaled.
+    /// - Returns: that sum, and the number of targets.
+    /// - Throws: as `accumulate(_:adapter:lossScale:)`.
+    package func accumulate(
+        _ rows: [TrainingRow], adapter: any TrainableLowRankDeltas,
+        loss: (
+            _ h: UnsafePointer<Float>, _ targets: [CrossEntropy.Target], _ tokens: Int,
+            _ dh: UnsafeMutablePointer<Float>
+        ) -> Double
+    ) throws -> (loss: Double, targets: Int) {
         let (forward, targets) = try run(rows, adapter: adapter, regularization)
         guard !targets.isEmpty else { return (0, 0) }
-        var loss = 0.0
-        crossEntropy.forwardBackward(
-            forwardScratch.normed.pointer, rows: forward.batch.count, targets: targets,
-            lossScale: lossScale, into: dNormed.pointer, on: compute
-        ) { loss += Double($1) }
+        let sum = loss(
+            forwardScratch.normed.pointer, targets, forward.batch.count, dNormed.pointer)
         backward(forward, adapter: adapter)
-        return (loss, targets.count)
+        return (sum, targets.count)
     }
 
     /// Adds Σ wᵢ · d(the sum of row i's token losses) to the adapter's gradients.
@@ -129,12 +151,24 @@ public final class TrainingPass: LossAndGradients {
     public func evaluate(
         _ rows: [TrainingRow], adapter: any LowRankDeltas
     ) throws -> (loss: Double, targets: Int) {
-        let (_, targets) = try run(rows, adapter: adapter, Regularization())
-        var sum = 0.0
-        crossEntropy.forward(forwardScratch.normed.pointer, targets: targets, on: compute) {
-            sum += Double($1)
+        try evaluate(rows, adapter: adapter) { h, targets in
+            var sum = 0.0
+            crossEntropy.forward(h, targets: targets, on: compute) { sum += Double($1) }
+            return sum
         }
-        return (sum, targets.count)
+    }
+
+    /// A loss of the hidden states after the final norm.
+    ///
+    /// - loss: gets these states [tokens, hidden] and the positions that have a target; returns its sum over them.
+    /// - Returns: that sum, and the number of targets.
+    /// - Throws: as `accumulate(_:adapter:lossScale:)`.
+    package func evaluate(
+        _ rows: [TrainingRow], adapter: any LowRankDeltas,
+        loss: (_ h: UnsafePointer<Float>, _ targets: [CrossEntropy.Target]) -> Double
+    ) throws -> (loss: Double, targets: Int) {
+        let (_, targets) = try run(rows, adapter: adapter, Regularization())
+        return (loss(forwardScratch.normed.pointer, targets), targets.count)
     }
 
     /// Runs `rows` through the base alone and shows `observer` what its linear layers read.

@@ -167,7 +167,7 @@ struct Train: ParsableCommand {
 
 extension StepMetrics {
     /// What a progress line says of a step.
-    fileprivate var line: String {
+    var line: String {
         String(
             format: "loss %.4f  rate %.2e  %.0f tokens/s", loss, learningRate, tokensPerSecond)
     }

@@ -136,6 +136,10 @@ struct Matrix: Equatable {
         Matrix(m.rows, m.columns, m.elements.map { scale * $0 })
     }
 
+    static func + (left: Matrix, right: Matrix) -> Matrix {
+        Matrix(left.rows, left.columns, zip(left.elements, right.elements).map { $0 + $1 })
+    }
+
     static func - (left: Matrix, right: Matrix) -> Matrix {
         Matrix(left.rows, left.columns, zip(left.elements, right.elements).map { $0 - $1 })
     }

@@ -227,9 +227,9 @@ typedef struct quant_kernels {
   void (*dequantize_f32)(const quant_matrix *w, size_t first, size_t count, float *out);
   // The same, rounded to bf16 (nearest even).
   void (*dequantize_bf16)(const quant_matrix *w, size_t first, size_t count, uint16_t *out);
-  // With q[i] the value nearest to x[i] * reciprocal, the smaller of two as near: products[0] = sum of
-  // weights[i] x[i] q[i], products[1] = sum of weights[i] q[i]². ascending[16] are a format's values,
-  // midpoints[15] the boundaries between them. Not exact: the sums are reordered.
+  // With q[i] the value nearest to x[i] * reciprocal, the smaller of two as near: products[0] = sum
+  // of weights[i] x[i] q[i], products[1] = sum of weights[i] q[i]². ascending[16] are a format's
+  // values, midpoints[15] the boundaries between them. Not exact: the sums are reordered.
   void (*nearest_products)(const float *x, const float *weights, size_t n, float reciprocal,
                            const float *midpoints, const float *ascending, float *products);
   // Float conversions: IEEE half and bfloat16 to and from fp32, nearest even.
