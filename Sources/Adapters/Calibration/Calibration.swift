@@ -57,6 +57,7 @@ public struct Calibration: Sendable {
     ///   - compute: what to run on; its precision is that of the products.
     ///   - tokenizerFiles: tokenizer.json and others by name, for a source that has no such files.
     ///   - progress: called often; what it throws ends the work, and leaves nothing behind.
+    /// - Returns: what was written, and what became of each layer.
     /// - Throws: as `quantize`; `.unsupported` for a model that is no decoder.
     public func quantize(
         _ source: any Checkpoint, to output: String, options: QuantizeOptions, replace: Bool,

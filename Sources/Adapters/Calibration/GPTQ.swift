@@ -84,6 +84,7 @@ package struct GPTQ {
     ///   - shift: G.
     ///   - configuration: the format.
     ///   - compute: what to run on.
+    /// - Returns: the matrix in 4 bits.
     package func quantize(
         _ weights: Buffer<Float>, shift: Shift, configuration: QuantizationConfiguration,
         on compute: Compute

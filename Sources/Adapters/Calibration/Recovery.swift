@@ -20,9 +20,9 @@ public struct Recovery: Sendable {
     /// The adapter's rank; its alpha is twice that.
     public var rank = 16
     /// Passes over the text.
-    public var epochs = 2
+    public var epochs = 3
     /// The peak of A's and B's learning rate, which falls along half a cosine.
-    public var learningRate = 5e-4
+    public var learningRate = 1e-3
 
     /// The defaults.
     public init() {}
@@ -51,6 +51,8 @@ public struct Recovery: Sendable {
         case step(StepMetrics)
     }
 
+    /// Bytes of activations beyond which blocks are run forward again instead of keeping them.
+    private static let mostActivations = 1 << 30
     // Windows whose gradients make a step.
     private static let windowsOfStep = 4
 
@@ -79,9 +81,11 @@ public struct Recovery: Sendable {
             shapes: TrainableAdapter.Shape.shapes(of: configuration.modules.all, in: configuration),
             rank: rank, scale: options.method.scale(rank: rank, alpha: alpha))
         adapter.startUniformly(seed: options.seed)
+        let tokens = text.windows.map(\.count).max() ?? 0
         let pass = TrainingPass(
-            model: model, compute: compute, maximumTokens: text.windows.map(\.count).max() ?? 0,
-            recomputesBlocks: false)
+            model: model, compute: compute, maximumTokens: tokens,
+            recomputesBlocks: try activations(of: base, tokens: tokens, compute)
+                > Self.mostActivations)
         let rows = text.windows.map { TrainingRow(inputIDs: $0, labels: $0) }
         let run = try Trainer(rows, options: options).run(
             DistillationPass(pass, reference: reference), adapter: adapter, compute: compute
@@ -100,6 +104,17 @@ public struct Recovery: Sendable {
             firstDivergence: run.firstLoss, lastDivergence: run.lastLoss, steps: run.steps,
             tokens: run.tokens, seconds: (ContinuousClock.now - start) / .seconds(1),
             parameters: adapter.parameterCount)
+    }
+
+    /// Bytes that a pass of so many tokens keeps, where blocks are not run forward again.
+    private func activations(of base: String, tokens: Int, _ compute: Compute) throws -> Int {
+        let memory = try DecoderModel.memory(
+            of: Checkpoints.open(base), precision: compute.precision)
+        let dimensions = TrainingPass.Dimensions(
+            tokens: tokens, longestRow: tokens, rank: rank,
+            modules: memory.configuration.modules.all, recomputesBlocks: false,
+            precision: compute.precision, threads: compute.pool.count)
+        return TrainingPass.memory(memory, dimensions).activations
     }
 
     private var options: TrainingOptions {

@@ -60,7 +60,7 @@ import Testing
             tensor.dequantizedFloat32(on: compute).array.map(Double.init))
     }
 
-    /// tr(D H Dᵀ)
+    /// tr(D H Dᵀ).
     private func energy(_ d: Matrix, _ gram: Matrix) -> Double {
         let product = d * gram
         return zip(product.elements, d.elements).reduce(0) { $0 + $1.0 * $1.1 }
