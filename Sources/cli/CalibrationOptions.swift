@@ -21,7 +21,7 @@ struct CalibrationOptions: ParsableArguments {
     var quality: Calibration.Quality?
 
     @Option(help: "Windows of the text, in all files together.")
-    var calibrationWindows = 96
+    var calibrationWindows = 80
 
     @Option(help: "Tokens of a window.")
     var calibrationContext = 512
