@@ -91,7 +91,7 @@ struct Export: ParsableCommand {
         }
         let source = merged ?? base
         let type = dtype?.tensorType ?? .floats(of: base.configuration)
-        var bar = ProgressBar("export", total: base.tensorNames.count)
+        var bar = ProgressBar("export", total: source.tensorNames.count)
         let written =
             format == .gguf
             ? try exportGGUF(

@@ -59,7 +59,7 @@ struct Merge: ParsableCommand {
         bar.finish()
         if !common.json { Terminal.print(Self.table(survivals)) }
         if !force { try merge.requireSurvival(survivals) }
-        bar = ProgressBar("merge", total: base.tensorNames.count)
+        bar = ProgressBar("merge", total: merge.merged.tensorNames.count)
         let written = try merge.write(to: output, tokenizerFiles: files.files, replace: force) {
             bar.update($0.tensors, $0.name)
         }

@@ -55,6 +55,12 @@ KINDS = {
     # A Llama has no biases: there is nothing to train or save.
     "bias all": dict(target_modules=TWO, bias="all"),
     "bias lora_only": dict(target_modules=TWO, bias="lora_only"),
+    # The base ties its output projection to the embedding; each of these unties it.
+    "modules_to_save, lm_head": dict(target_modules=TWO, modules_to_save=["lm_head"]),
+    "modules_to_save, embed_tokens": dict(target_modules=TWO, modules_to_save=["embed_tokens"]),
+    "modules_to_save, all three": dict(
+        target_modules="all-linear", use_dora=True, modules_to_save=["embed_tokens", "lm_head", "model.norm"]
+    ),
     "init orthogonal": dict(target_modules=TWO, init_lora_weights="orthogonal"),
     "init gaussian": dict(target_modules=TWO, init_lora_weights="gaussian"),
 }
@@ -73,7 +79,8 @@ print(f"{len(KINDS)} kinds: largest difference of all {worst:.2e}")
 
 REFUSED = {
     "lora_bias": LoraConfig(target_modules=TWO, lora_bias=True),
-    "modules_to_save": LoraConfig(target_modules=TWO, modules_to_save=["lm_head"]),
+    # Every module whose name ends so, those of the blocks too.
+    "modules_to_save": LoraConfig(target_modules=TWO, modules_to_save=["norm"]),
     "trainable_token_indices": LoraConfig(target_modules=TWO, trainable_token_indices=[3, 4]),
     "lm_head": LoraConfig(target_modules=["q_proj", "lm_head"]),
     "embed_tokens": LoraConfig(target_modules=["q_proj", "embed_tokens"]),

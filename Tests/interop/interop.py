@@ -46,13 +46,13 @@ def float_folder(options):
 
 
 def randomize(model, seed):
-    """Factors of a trained adapter's size: logits move by about one."""
+    """Factors, magnitudes and whole modules of a trained adapter's size: logits move by about one."""
     torch.manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "lora_B" in name:
                 parameter.normal_(std=0.02)
-            elif "lora_magnitude_vector" in name:
+            elif "lora_magnitude_vector" in name or "modules_to_save" in name:
                 parameter.mul_(1 + 0.1 * torch.randn_like(parameter))
     return model
 

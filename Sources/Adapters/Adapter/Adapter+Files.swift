@@ -165,17 +165,19 @@ extension Adapter {
         return (values, largest)
     }
 
-    /// Checks the adapter against a decoder, which takes no whole tensors.
+    /// Checks the adapter against a decoder: as against its modules, and its whole tensors are what lies outside
+    /// the blocks.
     ///
-    /// - Throws: as `check(against:source:)` of modules; `.unsupported`.
+    /// - Throws: `.mismatch`, naming expected and got; `.unsupported` for a whole tensor of a block.
     func check(against model: ModelConfiguration, source: String) throws {
-        guard tensors.isEmpty, configuration.modulesToSave.isEmpty else {
-            throw LorikeetError(
-                .unsupported, source, "modules_to_save: modules saved whole are not supported",
-                expected: "none over a decoder",
-                got: JSON.array(configuration.modulesToSave.map { .string($0) }).text())
-        }
         try check(against: model.modules, source: source)
+        for module in configuration.modulesToSave
+        where !tensors.keys.contains(where: { AdapterConfiguration.saves(module, $0) }) {
+            throw LorikeetError(
+                .mismatch, source, "modules_to_save names \(module), of which there is no tensor",
+                expected: "its weights", got: tensors.keys.sorted().joined(separator: ", "))
+        }
+        try requireWhole(model.outerTensors, code: .unsupported, source: source)
     }
 
     /// Checks the adapter against an encoder: as against its modules, and its whole tensors are a head.
@@ -184,12 +186,20 @@ extension Adapter {
     func check(against model: EncoderConfiguration, source: String) throws {
         try check(against: model.modules, source: source)
         let outputs = tensors["classifier.bias"]?.shape.first ?? model.labels.count
-        let head = model.headTensors(labels: outputs)
+        try requireWhole(
+            model.headTensors(labels: outputs).map { ($0.name, $0.shape) }, code: .mismatch,
+            source: source)
+    }
+
+    /// Throws `code` for a whole tensor that is none of these, `.mismatch` for one of another shape.
+    private func requireWhole(
+        _ known: [(name: String, shape: [Int])], code: LorikeetError.Code, source: String
+    ) throws {
         for (name, tensor) in tensors.sorted(by: { $0.key < $1.key }) {
-            guard let expected = head.first(where: { $0.name == name }) else {
+            guard let expected = known.first(where: { $0.name == name }) else {
                 throw LorikeetError(
-                    .mismatch, source, "a tensor that is saved whole is not the head's",
-                    expected: head.map(\.name).joined(separator: ", "), got: name)
+                    code, source, "modules_to_save: no adapter brings this tensor whole",
+                    expected: known.map(\.name).joined(separator: ", "), got: name)
             }
             guard expected.shape == tensor.shape else {
                 throw LorikeetError(

@@ -16,7 +16,7 @@ extension Adapter {
     ///   - type: of the factors, F32, F16 or BF16.
     ///   - replace: whether an existing file is replaced.
     ///   - compute: what to run on.
-    /// - Throws: `.unsupported` for a DoRA adapter or a base that is not written as GGUF; `.exists`, `.io`.
+    /// - Throws: `.unsupported` for a DoRA adapter, one that brings tensors whole, or a base that is not written as GGUF; `.exists`, `.io`.
     public func writeGGUF(
         to path: String, over base: any Checkpoint, type: TensorType = .f32, replace: Bool = false,
         on compute: Compute
@@ -26,6 +26,14 @@ extension Adapter {
             throw LorikeetError(
                 .unsupported, name,
                 "a DoRA adapter has no place in a GGUF: llama.cpp has no magnitudes",
+                advice: "Export the model with the adapter merged into it: --format gguf --adapter."
+            )
+        }
+        guard tensors.isEmpty else {
+            throw LorikeetError(
+                .unsupported, name,
+                "tensors that are saved whole (modules_to_save) have no place in a GGUF adapter",
+                got: tensors.keys.sorted().joined(separator: ", "),
                 advice: "Export the model with the adapter merged into it: --format gguf --adapter."
             )
         }

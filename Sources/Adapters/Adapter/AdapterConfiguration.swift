@@ -38,7 +38,7 @@ public struct AdapterConfiguration: Sendable, Equatable {
     public var baseModel: String?
     /// What the model is used for, task_type: CAUSAL_LM, SEQ_CLS.
     public var taskType: String?
-    /// modules_to_save: modules, by name as targets are, whose tensors the adapter brings whole.
+    /// modules_to_save: modules, each by the end of its name, whose tensors the adapter brings whole.
     public var modulesToSave: [String]
     /// layers_to_transform; nil for all layers.
     public var layersToTransform: [Int]?
@@ -81,7 +81,8 @@ public struct AdapterConfiguration: Sendable, Equatable {
     public var method: String { usesDoRA ? "dora" : usesRSLoRA ? "rslora" : "lora" }
 
     /// Whether the tensor `name` belongs to one of `modulesToSave`.
-    func saves(_ name: String) -> Bool {
-        modulesToSave.contains { ".\(name)".contains(".\($0).") }
-    }
+    func saves(_ name: String) -> Bool { modulesToSave.contains { Self.saves($0, name) } }
+
+    /// Whether the tensor `name` belongs to a module whose name ends in `module`, as PEFT compares them.
+    static func saves(_ module: String, _ name: String) -> Bool { name.contains("\(module).") }
 }

@@ -121,6 +121,7 @@ public enum Adapters {
     ///   - configuration: what adapter_config.json says.
     ///   - deltas: the factors. Their scales are not written: the configuration tells them.
     ///   - magnitudes: DoRA's.
+    ///   - tensors: the model's tensors that the adapter brings whole, by their names there.
     ///   - type: how the factors are stored.
     ///   - readMe: the text of README.md; nil for none.
     ///   - replace: whether an existing folder is replaced.
@@ -128,13 +129,13 @@ public enum Adapters {
     ///   that the configuration gives them.
     public static func writePeftFolder(
         at path: String, configuration: AdapterConfiguration, deltas: [ModulePath: LowRankDelta],
-        magnitudes: [ModulePath: Buffer<Float>] = [:], type: FactorType = .fp32,
-        readMe: String? = nil, replace: Bool = false
+        magnitudes: [ModulePath: Buffer<Float>] = [:], tensors: [String: SavedTensor] = [:],
+        type: FactorType = .fp32, readMe: String? = nil, replace: Bool = false
     ) throws {
         try AtomicOutput.folder(at: path, replace: replace) { folder in
             try writePeftFiles(
                 into: folder, configuration: configuration, deltas: deltas, magnitudes: magnitudes,
-                type: type)
+                tensors: tensors, type: type)
             if let readMe { try AtomicOutput.write(Array(readMe.utf8), to: folder + "/README.md") }
         }
     }

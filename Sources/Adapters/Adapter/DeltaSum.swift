@@ -25,7 +25,8 @@ public final class DeltaSum: LowRankDeltas {
         if let (adapter, _) = parts.first(where: { !$0.adapter.tensors.isEmpty }) {
             throw LorikeetError(
                 .unsupported, adapter.name,
-                "an adapter with a head of its own cannot be scaled or added to another",
+                "an adapter with whole tensors of its own (modules_to_save) cannot be scaled or added to "
+                    + "another",
                 advice: "Use it alone.")
         }
         if parts.count > 1 || parts.contains(where: { $0.weight != 1 }),

@@ -171,7 +171,7 @@ public struct Merge: Sendable {
                 merged, to: output, type: .bf16, replace: replace, compute: compute,
                 tokenizerFiles: tokenizerFiles, progress: progress)
         case .nf4:
-            let changed = Set(adapter.deltas.keys.map { "\($0).weight" })
+            let changed = merged.changedNames
             if let folder = quantizedBase {
                 return try exportQuantizedFolder(
                     merged, like: folder, to: output, type: .floats(of: folder.configuration),

@@ -7,7 +7,8 @@ import Synchronization
 ///
 /// Checks of names and shapes cannot tell whether an adapter does anything; this does, through the same
 /// arithmetic as an answer. It looks at what the output projection gets: that has more outputs than inputs, so
-/// that logits are the same where its inputs are, and only there.
+/// that logits are the same where its inputs are, and only there. Of an adapter with an output projection of its
+/// own it looks at the logits too.
 public final class AdapterProbe<Terms: Sendable>: Sendable {
     private let states: @Sendable (Terms?) throws -> [Float]
     private let base = Mutex<[Float]?>(nil)
@@ -26,8 +27,11 @@ public final class AdapterProbe<Terms: Sendable>: Sendable {
         self.init { terms in
             let pass = InferencePass(model: model, compute: compute, chunk: prompt.count)
             let cache = pass.makeCache(capacity: prompt.count)
-            return try pass.meanHiddenState(
-                of: prompt, cache: cache, adapter: terms.map(packed))
+            let adapter = terms.map(packed)
+            let states = try pass.meanHiddenState(of: prompt, cache: cache, adapter: adapter)
+            guard adapter?.bringsOutput == true else { return states }
+            cache.truncate(to: 0)
+            return try states + pass.forward(prompt, cache: cache, adapter: adapter)
         }
     }
 

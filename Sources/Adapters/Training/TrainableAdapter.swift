@@ -162,13 +162,19 @@ public final class TrainableAdapter: TrainableLowRankDeltas, @unchecked Sendable
     ///   - norms: the base's, for an adapter with magnitudes: they start as the other adapter leaves the
     ///     rows' lengths.
     ///   - learnsA: whether A is trained.
-    /// - Throws: `.mismatch` where it lacks one of the layers, or has another rank or shape, or magnitudes
+    /// - Throws: `.unsupported` for one that brings tensors whole, `.mismatch` where it lacks one of the layers, or has another rank or shape, or magnitudes
     ///   when this one is to have none.
     public convenience init(
         shapes: [Shape], rank: Int, scale: Float, copying source: any LowRankDeltas, name: String,
         norms: RowNorms? = nil, learnsA: Bool = true
     ) throws {
         self.init(shapes: shapes, rank: rank, scale: scale, norms: norms, learnsA: learnsA)
+        if let adapter = source as? Adapter, !adapter.tensors.isEmpty {
+            throw LorikeetError(
+                .unsupported, name, "training does not go on with tensors that are saved whole",
+                expected: "no modules_to_save",
+                got: adapter.tensors.keys.sorted().joined(separator: ", "))
+        }
         for module in modules {
             guard let delta = source.delta(at: module.path) else {
                 throw LorikeetError(

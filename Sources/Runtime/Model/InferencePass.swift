@@ -35,8 +35,6 @@ public final class InferencePass {
     // The inputs' last rows of it [inputs, hidden].
     private var last = Buffer<Float>(0)
     private var output: Buffer<Float>
-    // The output projection, as a product takes it.
-    private let projection: [LinearWeight]
     private lazy var crossEntropy = CrossEntropy(
         output: model.output, cap: model.configuration.logitCap, on: compute)
 
@@ -52,7 +50,6 @@ public final class InferencePass {
         rotary = Rotations(configuration, positions: 0)
         x = Buffer(chunk * configuration.hiddenSize)
         output = Buffer(configuration.vocabularySize)
-        projection = [model.output]
     }
 
     /// An empty cache for a sequence of at most `capacity` tokens (the model's own limit by default).
@@ -114,8 +111,9 @@ public final class InferencePass {
         var written = 0
         try hiddenStates(inputs) { _, count in
             if written == 0 { reserveOutput(tokens.count) }
-            normalize(x.pointer, count: count)
-            project(count: count, into: output.pointer + written * V)
+            let rows = [OutputRows(adapter?.saved, 0..<count)]
+            normalize(x.pointer, rows)
+            project(rows, into: output.pointer + written * V)
             written += count
         }
         return UnsafeBufferPointer(start: output.pointer, count: tokens.count * V)
@@ -144,7 +142,9 @@ public final class InferencePass {
         if last.count < inputs.count * C { last = Buffer(inputs.count * C) }
         try hiddenStates(inputs) { pieces, _ in
             for piece in pieces where inputs[piece.input].wantsEveryLogit {
-                forEachLogits(of: piece) { every(piece.input, $0, $1) }
+                forEachLogits(of: piece, inputs[piece.input].adapter?.saved) {
+                    every(piece.input, $0, $1)
+                }
             }
             for piece in pieces where piece.tokens.upperBound == inputs[piece.input].tokens.count {
                 let row = piece.start + piece.tokens.count - 1
@@ -153,9 +153,10 @@ public final class InferencePass {
         }
         reserveOutput(inputs.count)
         for first in stride(from: 0, to: inputs.count, by: chunk) {
-            let count = min(chunk, inputs.count - first)
-            normalize(last.pointer + first * C, count: count)
-            project(count: count, into: output.pointer + first * V)
+            let part = inputs[first..<min(first + chunk, inputs.count)]
+            let rows = outputRows(part.lazy.map { (adapter: $0.adapter, count: 1) })
+            normalize(last.pointer + first * C, rows)
+            project(rows, into: output.pointer + first * V)
         }
         return UnsafeBufferPointer(start: output.pointer, count: inputs.count * V)
     }
@@ -170,7 +171,7 @@ public final class InferencePass {
         let C = model.configuration.hiddenSize
         var sum = [Double](repeating: 0, count: C)
         try hiddenStates([Input(tokens, after: cache, adapter: adapter)]) { _, count in
-            normalize(x.pointer, count: count)
+            normalize(x.pointer, [OutputRows(adapter?.saved, 0..<count)])
             for row in 0..<count {
                 for c in 0..<C { sum[c] += Double(scratch.normed[row * C + c]) }
             }
@@ -204,7 +205,7 @@ public final class InferencePass {
         precondition(targets.count == inputs.count, "targets of \(targets.count) inputs")
         try model.check(targets.lazy.joined().map(\.token))
         var result = targets.map { [Float](repeating: 0, count: $0.count) }
-        try hiddenStates(inputs) { pieces, count in
+        try hiddenStates(inputs) { pieces, _ in
             var places: [(input: Int, target: Int)] = []
             var wanted: [CrossEntropy.Target] = []
             for piece in pieces {
@@ -216,9 +217,18 @@ public final class InferencePass {
                 }
             }
             guard !wanted.isEmpty else { return }
-            normalize(x.pointer, count: count)
-            crossEntropy.forward(scratch.normed.pointer, targets: wanted, on: compute) {
-                result[places[$0].input][places[$0].target] = -$1
+            let rows = outputRows(
+                pieces.lazy.map { (adapter: inputs[$0.input].adapter, count: $0.tokens.count) })
+            normalize(x.pointer, rows)
+            for group in rows {
+                let members = wanted.indices.filter { group.rows.contains(wanted[$0].row) }
+                crossEntropy.forward(
+                    scratch.normed.pointer, targets: members.map { wanted[$0] },
+                    through: group.saved?.output, on: compute
+                ) {
+                    let place = places[members[$0]]
+                    result[place.input][place.target] = -$1
+                }
             }
         }
         return result
@@ -257,6 +267,7 @@ public final class InferencePass {
             for piece in pieces {
                 model.embed(
                     inputs[piece.input].tokens[piece.tokens],
+                    by: inputs[piece.input].adapter?.saved?.embedding,
                     into: x.pointer + piece.start * model.configuration.hiddenSize, on: compute)
             }
             for (layer, block) in model.blocks.enumerated() {
@@ -322,14 +333,16 @@ public final class InferencePass {
 
     // The logits after each of the piece's tokens, a few at a time: all would be a large matrix.
     private func forEachLogits(
-        of piece: Piece, _ body: (_ token: Int, _ logits: UnsafeBufferPointer<Float>) -> Void
+        of piece: Piece, _ saved: SavedModules?,
+        _ body: (_ token: Int, _ logits: UnsafeBufferPointer<Float>) -> Void
     ) {
         let (C, V) = (model.configuration.hiddenSize, model.configuration.vocabularySize)
         for first in stride(from: 0, to: piece.tokens.count, by: Self.logitRows) {
             let count = min(Self.logitRows, piece.tokens.count - first)
             reserveOutput(count)
-            normalize(x.pointer + (piece.start + first) * C, count: count)
-            project(count: count, into: output.pointer)
+            let rows = [OutputRows(saved, 0..<count)]
+            normalize(x.pointer + (piece.start + first) * C, rows)
+            project(rows, into: output.pointer)
             for row in 0..<count {
                 body(
                     piece.tokens.lowerBound + first + row,
@@ -343,20 +356,54 @@ public final class InferencePass {
         if output.count < count { output = Buffer(count) }
     }
 
-    private func normalize(_ hidden: UnsafePointer<Float>, count: Int) {
-        model.norm.forward(
-            hidden, count: count, into: scratch.normed.pointer,
-            inverseRMS: scratch.inverseRMS.pointer, on: compute)
+    // Consecutive rows with one final norm and one output projection: the base's, or an adapter's own.
+    private struct OutputRows {
+        let saved: SavedModules?
+        var rows: Range<Int>
+
+        init(_ saved: SavedModules?, _ rows: Range<Int>) { (self.saved, self.rows) = (saved, rows) }
+    }
+
+    // The rows of so many tokens each, one behind another.
+    private func outputRows(
+        _ parts: some Sequence<(adapter: PackedDeltas?, count: Int)>
+    ) -> [OutputRows] {
+        var groups: [OutputRows] = []
+        var end = 0
+        for (adapter, count) in parts {
+            let saved = adapter?.saved
+            if let last = groups.last, last.saved === saved {
+                groups[groups.count - 1].rows = last.rows.lowerBound..<end + count
+            } else {
+                groups.append(OutputRows(saved, end..<end + count))
+            }
+            end += count
+        }
+        return groups
+    }
+
+    private func normalize(_ hidden: UnsafePointer<Float>, _ groups: [OutputRows]) {
+        for group in groups {
+            let (saved, rows) = (group.saved, group.rows)
+            let start = rows.lowerBound * model.configuration.hiddenSize
+            (saved?.norm ?? model.norm).forward(
+                hidden + start, count: rows.count, into: scratch.normed.pointer + start,
+                inverseRMS: scratch.inverseRMS.pointer + rows.lowerBound, on: compute)
+        }
     }
 
     // Logits of the normalized rows.
-    private func project(count: Int, into logits: UnsafeMutablePointer<Float>) {
-        LinearWeight.multiply(
-            projection, scratch.normed.pointer, count: count,
-            using: scratch.linear.activations, on: compute
-        ) { _ in logits }
+    private func project(_ groups: [OutputRows], into logits: UnsafeMutablePointer<Float>) {
+        let (C, V) = (model.configuration.hiddenSize, model.configuration.vocabularySize)
+        for group in groups {
+            let (saved, rows) = (group.saved, group.rows)
+            LinearWeight.multiply(
+                [saved?.output ?? model.output], scratch.normed.pointer + rows.lowerBound * C,
+                count: rows.count, using: scratch.linear.activations, on: compute
+            ) { _ in logits + rows.lowerBound * V }
+        }
         guard let cap = model.configuration.logitCap else { return }
-        let V = model.configuration.vocabularySize
+        let count = groups.last?.rows.upperBound ?? 0
         compute.pool.split(count * V, by: 1024) { _, begin, end in
             compute.kernels.soft_cap(logits + begin, end - begin, 1, cap)
         }

@@ -5,8 +5,12 @@ public import LorikeetQuant
 /// Made once, off the path of requests, and shared by all that use the adapter. Later changes of the
 /// adapter's factors do not show.
 public final class PackedDeltas: Sendable {
-    /// Bytes of all factors and output scales.
+    /// Bytes of all factors and output scales, and of an output projection that is held in another form.
     public let memory: Int
+    /// What the adapter brings whole; nil for nothing.
+    let saved: SavedModules?
+    /// Whether it has an output projection of its own.
+    public var bringsOutput: Bool { saved?.output != nil }
     // [layers, places]
     private let factors: [LowRankFactors?]
     private let places: Int
@@ -17,11 +21,23 @@ public final class PackedDeltas: Sendable {
     public convenience init(
         _ deltas: any LowRankDeltas, for model: ModelConfiguration, on compute: Compute
     ) {
-        self.init(deltas, for: model.modules, on: compute)
+        self.init(
+            deltas, for: model.modules, saved: SavedModules(deltas, for: model, on: compute),
+            on: compute)
     }
 
     /// Packs the terms that `deltas` has at `modules`, on the calling thread alone.
-    public init(_ deltas: any LowRankDeltas, for modules: BlockModules, on compute: Compute) {
+    public convenience init(
+        _ deltas: any LowRankDeltas, for modules: BlockModules, on compute: Compute
+    ) {
+        self.init(deltas, for: modules, saved: nil, on: compute)
+    }
+
+    private init(
+        _ deltas: any LowRankDeltas, for modules: BlockModules, saved: SavedModules?,
+        on compute: Compute
+    ) {
+        self.saved = saved
         let terms = (0..<modules.layerCount).flatMap { layer in
             modules.entries.map { entry in
                 let path = ModulePath(layer: layer, module: entry.module)
@@ -44,7 +60,7 @@ public final class PackedDeltas: Sendable {
             }
         }
         places = modules.entries.count
-        memory = factors.reduce(0) { $0 + ($1?.memory ?? 0) }
+        memory = factors.reduce(saved?.memory ?? 0) { $0 + ($1?.memory ?? 0) }
     }
 
     private static func checked(

@@ -130,13 +130,6 @@ struct AdapterProbeTests {
         #expect(try failure { try registry.load(name: "a", path: layers) }.code == .mismatch)
     }
 
-    @Test func `modules saved whole are refused, saying so`() throws {
-        let path = try write("a", .up, settings: [("modules_to_save", ["lm_head"])])
-        let error = try failure { try registry.load(name: "a", path: path) }
-        #expect(error.code == .unsupported && error.problem.contains("modules_to_save"))
-        #expect(error.got == "[\"lm_head\"]")
-    }
-
     @Test func `ranks and alphas by pattern and rsLoRA give each term its scale`() throws {
         let settings: [(String, JSON)] = [
             ("rank_pattern", ["layers.1.mlp.up_proj": 2]), ("lora_alpha", 6),

@@ -46,11 +46,12 @@ public final class DecoderModel: Sendable {
         return blocks[path.layer].linears[place].weight
     }
 
-    /// x = the embeddings of `tokens` [tokens, hidden].
+    /// x = the embeddings of `tokens` [tokens, hidden], the model's own or another's.
     func embed(
-        _ tokens: some RandomAccessCollection<Int32>, into x: UnsafeMutablePointer<Float>,
-        on compute: Compute
+        _ tokens: some RandomAccessCollection<Int32>, by other: WeightMatrix? = nil,
+        into x: UnsafeMutablePointer<Float>, on compute: Compute
     ) {
+        let embedding = other ?? embedding
         let (C, scale) = (configuration.hiddenSize, configuration.embeddingScale)
         for (row, token) in tokens.enumerated() {
             embedding.row(Int(token), into: x + row * C, on: compute)
@@ -113,9 +114,8 @@ package struct DecoderReader {
     /// The norm of vectors of `width`, or the residual stream's.
     func norm(_ name: String, width: Int? = nil) throws -> RMSNorm {
         let weight = try vector("\(name).weight", width ?? configuration.hiddenSize)
-        let offset = configuration.normOffset
-        if offset != 0 { for i in 0..<weight.count { weight[i] += offset } }
-        return RMSNorm(weight: weight, epsilon: configuration.normEpsilon)
+        return RMSNorm(
+            weight: weight, offset: configuration.normOffset, epsilon: configuration.normEpsilon)
     }
 }
 

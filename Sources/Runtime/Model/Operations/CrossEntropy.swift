@@ -80,13 +80,14 @@ package final class CrossEntropy {
     /// −log pₜ of each target, p = softmax(W h); `each` gets the target's index and its loss, in order.
     ///
     /// - h: [rows, width]
+    /// - other: takes the output projection's place.
     package func forward(
-        _ h: UnsafePointer<Float>, targets: [Target], on compute: Compute,
-        each: (Int, Float) -> Void
+        _ h: UnsafePointer<Float>, targets: [Target], through other: LinearWeight? = nil,
+        on compute: Compute, each: (Int, Float) -> Void
     ) {
         for begin in stride(from: 0, to: targets.count, by: chunk) {
             let chunk = targets[begin..<min(begin + chunk, targets.count)]
-            compareChunk(h, chunk, on: compute) { z, token, _ in
+            compareChunk(h, chunk, through: other ?? output, on: compute) { z, token, _ in
                 let logit = z[token]
                 return compute.kernels.softmax(z, output.rows, 1) - logit
             }
@@ -113,7 +114,7 @@ package final class CrossEntropy {
         dh.update(repeating: 0, count: rows * C)
         for begin in stride(from: 0, to: targets.count, by: chunk) {
             let chunk = targets[begin..<min(begin + chunk, targets.count)]
-            compareChunk(h, chunk, on: compute) { z, token, thread in
+            compareChunk(h, chunk, through: output, on: compute) { z, token, thread in
                 guard let cap else { return differentiate(z, token, on: compute) }
                 let (V, kept) = (output.rows, cap.kept[thread].pointer)
                 kept.update(from: z, count: V)
@@ -153,7 +154,8 @@ package final class CrossEntropy {
 
     // Losses of a chunk: `compare` turns a target's logits and its token into its loss, on a thread.
     private func compareChunk(
-        _ h: UnsafePointer<Float>, _ targets: ArraySlice<Target>, on compute: Compute,
+        _ h: UnsafePointer<Float>, _ targets: ArraySlice<Target>, through output: LinearWeight,
+        on compute: Compute,
         _ compare: (_ z: UnsafeMutablePointer<Float>, _ token: Int, _ thread: Int) -> Float
     ) {
         let (C, V) = (output.columns, output.rows)

@@ -14,6 +14,13 @@ package struct RMSNorm: Sendable {
         self.epsilon = epsilon
     }
 
+    /// Creates the operation with w = `weight` + `offset`: Gemma's norms are stored less one.
+    init(weight: Buffer<Float>, offset: Float, epsilon: Float) {
+        self.init(
+            weight: offset == 0 ? weight : Buffer(weight.elements.map { $0 + offset }),
+            epsilon: epsilon)
+    }
+
     /// y = ρ x ⊙ w, ρ = 1 / √(mean(x²) + ε), a row at a time.
     ///
     /// - x: [count, width]
