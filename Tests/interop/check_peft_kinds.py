@@ -61,6 +61,9 @@ KINDS = {
     "modules_to_save, all three": dict(
         target_modules="all-linear", use_dora=True, modules_to_save=["embed_tokens", "lm_head", "model.norm"]
     ),
+    "modules_to_save, ensure_weight_tying": dict(
+        target_modules=TWO, modules_to_save=["embed_tokens"], ensure_weight_tying=True
+    ),
     "init orthogonal": dict(target_modules=TWO, init_lora_weights="orthogonal"),
     "init gaussian": dict(target_modules=TWO, init_lora_weights="gaussian"),
 }

@@ -80,8 +80,13 @@ public struct AdapterConfiguration: Sendable, Equatable {
     /// The method that the settings tell, for an adapter whose bundle does not name another.
     public var method: String { usesDoRA ? "dora" : usesRSLoRA ? "rslora" : "lora" }
 
-    /// Whether the tensor `name` belongs to one of `modulesToSave`.
-    func saves(_ name: String) -> Bool { modulesToSave.contains { Self.saves($0, name) } }
+    /// Whether the tensor `name` belongs to one of `modulesToSave`, or to the output projection that
+    /// ensure_weight_tying saves beside an embedding.
+    func saves(_ name: String) -> Bool {
+        let tied = otherFields["ensure_weight_tying"]?.bool == true ? ["lm_head"] : []
+        return !modulesToSave.isEmpty
+            && (modulesToSave + tied).contains { Self.saves($0, name) }
+    }
 
     /// Whether the tensor `name` belongs to a module whose name ends in `module`, as PEFT compares them.
     static func saves(_ module: String, _ name: String) -> Bool { name.contains("\(module).") }

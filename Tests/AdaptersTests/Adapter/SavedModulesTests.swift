@@ -32,7 +32,7 @@ struct SavedModulesTests {
 
     /// The settings and tensors of an adapter at the output projection of block 0's attention; its B has elements
     /// of about `size`.
-    private func write(
+    private func writeAdapter(
         _ path: String, saving names: [String], modules: [String]? = nil, size: Float = 0,
         seed: UInt64 = 1, of model: ModelConfiguration
     ) throws -> String {
@@ -79,7 +79,7 @@ struct SavedModulesTests {
     ) throws {
         let checkpoint = try base(name)
         let configuration = try ModelConfiguration(checkpoint)
-        let path = try write("a", saving: saved, of: configuration)
+        let path = try writeAdapter("a", saving: saved, of: configuration)
         let adapter = try Adapters.load(path, for: configuration, allowNoEffect: true)
         for precision in [Precision.fp32, .int16, .int8] {
             let compute = Compute(threads: 2, precision: precision)
@@ -102,11 +102,11 @@ struct SavedModulesTests {
         let pass = InferencePass(model: model, compute: compute)
         let adapters: [PackedDeltas?] =
             try [
-                write("a", saving: [Self.head], size: 0.1, seed: 10, of: configuration),
-                write(
+                writeAdapter("a", saving: [Self.head], size: 0.1, seed: 10, of: configuration),
+                writeAdapter(
                     "b", saving: [Self.embedding, Self.norm], size: 0.1, seed: 20, of: configuration
                 ),
-                write("c", saving: [], size: 0.1, seed: 30, of: configuration),
+                writeAdapter("c", saving: [], size: 0.1, seed: 30, of: configuration),
             ].map { pass.pack(try Adapters.load($0, for: configuration)) } + [nil]
         let rows = (1...9).map { tokens(3 * $0, of: configuration) }
         func inputs() -> [InferencePass.Input] {
@@ -141,12 +141,26 @@ struct SavedModulesTests {
         }
     }
 
+    @Test func `with ensure_weight_tying PEFT stores the output projection too`() throws {
+        let configuration = try ModelConfiguration(small.base())
+        let path = try writeAdapter(
+            "a", saving: [Self.embedding, Self.head], modules: ["embed_tokens"], of: configuration)
+        let error = try failure { _ = try Adapters.load(path, for: configuration) }
+        #expect(error.code == .mismatch && error.got == "base_model.model.lm_head.weight")
+        var json = try JSON(contentsOf: path + "/adapter_config.json")
+        json["ensure_weight_tying"] = true
+        try write([UInt8](json.data()), to: path + "/adapter_config.json")
+        let adapter = try Adapters.load(path, for: configuration)
+        #expect(adapter.tensors.keys.sorted() == [Self.head, Self.embedding])
+    }
+
     @Test func `the memory of an adapter counts what it brings`() throws {
         let configuration = try ModelConfiguration(small.base())
         let plain = try Adapters.load(
-            write("a", saving: [], size: 0.1, of: configuration), for: configuration)
+            writeAdapter("a", saving: [], size: 0.1, of: configuration), for: configuration)
         let whole = try Adapters.load(
-            write("b", saving: [Self.head], size: 0.1, of: configuration), for: configuration)
+            writeAdapter("b", saving: [Self.head], size: 0.1, of: configuration), for: configuration
+        )
         let bytes = 4 * configuration.vocabularySize * configuration.hiddenSize
         #expect(whole.memory - plain.memory >= bytes)
         let compute = Compute(threads: 1, precision: .int8)
@@ -156,7 +170,8 @@ struct SavedModulesTests {
 
     @Test func `a bundle keeps them`() throws {
         let configuration = try ModelConfiguration(small.base())
-        let path = try write("a", saving: [Self.norm, Self.head], size: 0.1, of: configuration)
+        let path = try writeAdapter(
+            "a", saving: [Self.norm, Self.head], size: 0.1, of: configuration)
         try AdapterBundle.pack(path, to: folder["a.lorikeet"])
         let (folder, bundle) = (
             try Adapters.load(path, for: configuration),
@@ -172,7 +187,7 @@ struct SavedModulesTests {
         let probe = AdapterProbe<any LowRankDeltas>(model, on: compute) {
             PackedDeltas($0, for: model.configuration, on: compute)
         }
-        let path = try write("a", saving: [Self.head], of: model.configuration)
+        let path = try writeAdapter("a", saving: [Self.head], of: model.configuration)
         try probe.check(Adapters.load(path, for: model.configuration), source: path)
     }
 
@@ -184,7 +199,7 @@ struct SavedModulesTests {
         let configuration = try ModelConfiguration(base)
         #expect(configuration.tiesEmbeddings)
         let adapter = try Adapters.read(
-            write("a", saving: saved, size: 0.3, of: configuration), for: configuration)
+            writeAdapter("a", saving: saved, size: 0.3, of: configuration), for: configuration)
         try Merge(base, adapter, as: storage, on: small.compute).write(
             to: folder["out"], tokenizerFiles: [:])
         let written = try Checkpoints.open(folder["out"])
@@ -219,7 +234,8 @@ struct SavedModulesTests {
         let base = try base("llama_plain_mha")
         let configuration = try ModelConfiguration(base)
         let adapter = try Adapters.read(
-            write("a", saving: [Self.head], size: 0.1, of: configuration), for: configuration)
+            writeAdapter("a", saving: [Self.head], size: 0.1, of: configuration), for: configuration
+        )
         let merged = MergedCheckpoint(base, adapter, on: small.compute)
         #expect(merged.tensorNames == base.tensorNames)
         #expect(try elements(Self.head, of: merged) == adapter.tensors[Self.head]?.values.array)
@@ -230,7 +246,8 @@ struct SavedModulesTests {
     @Test func `what does not fit is refused by name`() throws {
         let configuration = try ModelConfiguration(small.base())
         func error(_ saving: [String], modules: [String]) throws -> LorikeetError {
-            let path = try write("a", saving: saving, modules: modules, size: 1, of: configuration)
+            let path = try writeAdapter(
+                "a", saving: saving, modules: modules, size: 1, of: configuration)
             return try failure { _ = try Adapters.load(path, for: configuration) }
         }
         let missing = try error([Self.norm], modules: ["model.norm", "lm_head"])
@@ -241,7 +258,7 @@ struct SavedModulesTests {
         #expect(blocks.code == .unsupported && blocks.got == block)
         var larger = configuration
         larger.vocabularySize += 1
-        let path = try write("b", saving: [Self.head], size: 1, of: larger)
+        let path = try writeAdapter("b", saving: [Self.head], size: 1, of: larger)
         let shape = try failure { _ = try Adapters.load(path, for: configuration) }
         #expect(shape.code == .mismatch && shape.problem.contains("lm_head.weight"))
         #expect(shape.expected == "[\(configuration.vocabularySize), \(configuration.hiddenSize)]")
@@ -251,7 +268,8 @@ struct SavedModulesTests {
         let base = try small.base()
         let configuration = try ModelConfiguration(base)
         let adapter = try Adapters.load(
-            write("a", saving: [Self.head], size: 0.1, of: configuration), for: configuration)
+            writeAdapter("a", saving: [Self.head], size: 0.1, of: configuration), for: configuration
+        )
         let sum = try failure { _ = try DeltaSum([adapter, adapter]) }
         #expect(sum.code == .unsupported && sum.problem.contains("modules_to_save"))
         let file = try failure {
