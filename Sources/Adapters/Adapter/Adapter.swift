@@ -18,7 +18,7 @@ public final class Adapter: LowRankDeltas {
     public let tensors: [String: SavedTensor]
     /// What a head that it brings judges; nil where nobody said.
     public let task: SequenceTask?
-    /// SHA-256 of modules, scales, factors, magnitudes and whole tensors: the adapter's identity, whatever it is called or stored as.
+    /// SHA-256 of modules, scales, factors, magnitudes, whole tensors and task: the adapter's identity, whatever it is called or stored as.
     public let digest: String
     /// The bundle's manifest, when it came from one.
     public let manifest: BundleManifest?
@@ -45,7 +45,7 @@ public final class Adapter: LowRankDeltas {
         self.manifest = manifest
         self.tensors = tensors
         self.task = task
-        self.digest = digest ?? Self.digest(of: deltas, magnitudes, tensors)
+        self.digest = digest ?? Self.digest(of: deltas, magnitudes, tensors, task)
     }
 
     /// The tensor `name` of the model, where the adapter brings it.
@@ -102,10 +102,10 @@ public final class Adapter: LowRankDeltas {
 
     /// SHA-256 over each module in its order: a line of its name, rank, widths and scale's bits,
     /// with ` magnitude` at its end for DoRA, then A, B and the magnitudes as little-endian fp32; then over
-    /// whole tensors by name: a line of name and shape, then the elements.
+    /// whole tensors by name: a line of name and shape, then the elements; then the task's object, if one is stated.
     private static func digest(
         of deltas: [ModulePath: LowRankDelta], _ magnitudes: [ModulePath: Buffer<Float>],
-        _ tensors: [String: SavedTensor]
+        _ tensors: [String: SavedTensor], _ task: SequenceTask?
     ) -> String {
         var hash = SHA256()
         hash.update(data: Array("lorikeet adapter 1\n".utf8))
@@ -127,6 +127,7 @@ public final class Adapter: LowRankDeltas {
             hash.update(data: Array("\(name) \(shape) whole\n".utf8))
             hash.update(bufferPointer: UnsafeRawBufferPointer(tensor.values.elements))
         }
+        if let task { hash.update(data: task.json.data()) }
         return hash.finalize().hexadecimal
     }
 }

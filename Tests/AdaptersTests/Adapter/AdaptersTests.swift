@@ -101,6 +101,19 @@ struct AdaptersTests {
         #expect(Set(digests).count == 3)
     }
 
+    @Test func `the same numbers under other labels are another adapter`() throws {
+        let folder = try TemporaryFolder()
+        let digests = try [nil, ["bad", "good"], ["good", "bad"], ["bad", "good"]].map { labels in
+            try writeFolder(folder["a"], queryFactors(), settings: [queryTargets])
+            if let labels {
+                let task = SequenceTask(kind: .classification, labels: labels)
+                try write([UInt8](task.json.data()), to: folder["a"] + "/task.json")
+            }
+            return try Adapters.inspect(folder["a"]).digest
+        }
+        #expect(Set(digests).count == 3 && digests[1] == digests[3])
+    }
+
     @Test(arguments: ["", "base_model.model."], ["", ".default"])
     func `names are read with and without prefix and adapter name`(
         prefix: String, suffix: String
